@@ -1,0 +1,84 @@
+"""Durable execution in one library and one file.
+
+Workflows are plain generators that yield commands; an engine performs each command, records its
+result in a store, and replays the record after a restart. Where things are:
+
+* :mod:`continuum.commands`: what a workflow may yield
+* :mod:`continuum.workflow`: the decorator, Invocation, the registry
+* :mod:`continuum.errors`: every error, its tree drawn on top
+* :mod:`continuum.blocking`, :mod:`continuum.host`: Engine and AsyncEngine
+* :mod:`continuum.client`: start, send, read
+* :mod:`continuum.engine`: the pure machine, and the scheduler around it
+* :mod:`continuum.store`: the key-value waist, the ledger on top of it, the backends below
+* :mod:`continuum.cli`: the command line
+
+Public are the names listed here, and ``continuum.store``.
+"""
+
+from continuum.blocking import Engine, Run
+from continuum.client import AsyncRun
+from continuum.commands import (
+    All,
+    Call,
+    Command,
+    Ensure,
+    Handle,
+    Log,
+    Map,
+    Now,
+    Patch,
+    Publish,
+    Race,
+    Random,
+    Receive,
+    Retry,
+    Revert,
+    Save,
+    Send,
+    Sleep,
+    Start,
+    Uuid4,
+    step,
+)
+from continuum.description import Description, HistoryStep
+from continuum.errors import *  # noqa: F403 - the tree of errors is public as a whole
+from continuum.errors import __all__ as _errors
+from continuum.host import AsyncEngine
+from continuum.workflow import Invocation, Workflow, workflow
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "All",
+    "AsyncEngine",
+    "AsyncRun",
+    "Call",
+    "Command",
+    "Description",
+    "Engine",
+    "Ensure",
+    "Handle",
+    "HistoryStep",
+    "Invocation",
+    "Log",
+    "Map",
+    "Now",
+    "Patch",
+    "Publish",
+    "Race",
+    "Random",
+    "Receive",
+    "Retry",
+    "Revert",
+    "Run",
+    "Save",
+    "Send",
+    "Sleep",
+    "Start",
+    "Uuid4",
+    "Workflow",
+    "__version__",
+    "step",
+    "workflow",
+    *_errors,
+]

@@ -1,0 +1,45 @@
+"""The JSON shapes of runs and histories. Scripts rely on them: names may be added, none may go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from continuum.cli.text import moment
+from continuum.description import Description, HistoryStep
+
+__all__ = ["run_shape", "step_shape"]
+
+
+def run_shape(run: Description) -> dict[str, Any]:
+    """A run as ``ls --json`` and ``show --json`` print it."""
+    return {
+        "id": run.id,
+        "workflow": run.workflow,
+        "version": run.version,
+        "status": run.status,
+        "queue": run.queue,
+        "priority": run.priority,
+        "created": moment(run.created),
+        "updated": moment(run.updated),
+        "deadline": moment(run.deadline),
+        "parent": run.parent,
+        "waiting_for": run.waiting_for or None,
+        "reason": run.reason or None,
+        "args": run.args,
+        "kwargs": run.kwargs,
+        "result": run.result,
+        "error": run.error,
+    }
+
+
+def step_shape(step: HistoryStep) -> dict[str, Any]:
+    """A command of a history as ``history --json`` prints it."""
+    return {
+        "position": step.position,
+        "kind": step.kind,
+        "name": step.name,
+        "at": moment(step.at),
+        "value": step.value,
+        "error": step.error,
+        "attempts": step.attempts,
+    }

@@ -1,0 +1,379 @@
+"""Start, send, read: everything that needs a store and no worker.
+
+A :class:`Client` lives on one loop. Every question to the store is a plan for its committer, whose
+answers come back through its mailbox; who reads the mailbox, and whether there is a worker beside
+the client, is the business of :mod:`continuum.host`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from copy import copy
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+import anyio
+
+from continuum.commands import check_id
+from continuum.description import Description, HistoryStep, describe, history_step
+from continuum.durations import Duration, nanoseconds
+from continuum.errors import BadValue, ContinuumError, NotAWorkflow, StoreClosed, UnknownWorkflow
+from continuum.journal import Failure, RunId, Status
+from continuum.mailbox import Mailbox
+from continuum.stamps import Stamps
+from continuum.store.committer import Committer, Job, single
+from continuum.store.ends import outcome_of
+from continuum.store.ledger import Ledger, Plan
+from continuum.store.preview import preview
+from continuum.store.protocol import Store, View
+from continuum.store.records import Message, RunEnd, RunRecord
+from continuum.workflow import Invocation, Registry, Workflow
+
+__all__ = ["AsyncRun", "Client"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+Call = Callable[[], object]
+
+
+class AsyncRun(Generic[T_co]):
+    """A handle to one run. Making it asks nothing; every method asks the store.
+
+    Each raises RunNotFound if there is no such run. `listed` is how it stood when it was listed.
+    """
+
+    def __init__(self, client: Client, run_id: str, listed: Description | None = None) -> None:
+        self._client = client
+        self.id = run_id
+        self.listed = listed
+
+    def __repr__(self) -> str:
+        return f"<run {self.id!r}>"
+
+    def __await__(self) -> Generator[Any, Any, AsyncRun[T_co]]:
+        """Check that the run exists, and give the handle."""
+        yield from self.status().__await__()
+        return self
+
+    async def result(self, timeout: Duration | None = None) -> T_co:
+        """Wait until the run has ended, and give its result; `timeout` is seconds, a timedelta or text.
+
+        Raises RunFailed (the workflow's own exception is its cause), RunCancelled, RunReverted,
+        RunTimedOut, or TimeoutError if it has not ended in time; then it goes on all the same.
+        """
+        end = await self._client.wait_for_end(self.id, timeout)
+        outcome = outcome_of(self._client.ledger.codec, self.id, end)
+        if isinstance(outcome, Failure):
+            raise outcome.error
+        result: T_co = outcome.value
+        return result
+
+    async def wait(self, timeout: Duration | None = None) -> str:
+        """Wait until the run has ended, and give its status word; loads nothing. Raises TimeoutError."""
+        return (await self._client.wait_for_end(self.id, timeout)).status.value
+
+    async def status(self) -> str:
+        """One of the status words, such as ``"waiting"``."""
+        state = await self._client.read(partial(self._client.ledger.state, run_id=self.id))
+        return state.status.value
+
+    async def describe(self) -> Description:
+        """How the run stands, with what it was started with and how it ended; loads nothing."""
+        return describe(await self._client.read(partial(self._client.ledger.info, run_id=self.id)))
+
+    async def send(self, name: str, payload: Any = None) -> None:
+        """Send an event; it is durable on return. Raises RunFinished, UnpicklableValue, PayloadTooLarge."""
+        await self._client.send(self.id, name, payload)
+
+    async def cancel(self, reason: str = "") -> None:
+        """Ask the run to end: Cancelled is raised at its yield. The second time it ends at once.
+
+        Raises RunFinished if it has ended.
+        """
+        await self._client.cancel(self.id, reason)
+
+    async def retry(self) -> None:
+        """Let a failed run go on from the step that failed. Raises WrongState if it did not fail."""
+        await self._client.retry(self.id)
+
+    async def state(self) -> dict[str, Any]:
+        """What the run has published."""
+        payload = await self._client.read(partial(self._client.ledger.published, run_id=self.id))
+        published: dict[str, Any] = {} if payload is None else self._client.ledger.codec.decode(payload)
+        return published
+
+    async def published(self) -> Any:
+        """What the run has published as people see it, None if nothing; loads nothing."""
+        payload = await self._client.read(partial(self._client.ledger.published, run_id=self.id))
+        return None if payload is None else preview(payload)
+
+    async def history(self) -> list[HistoryStep]:
+        """The completed commands of the run, in the order of their completion."""
+        rows = await self._client.read(partial(self._client.ledger.history, run_id=self.id))
+        return [history_step(row) for row in rows]
+
+
+class Client:
+    """What an engine offers to those who start, send and read. Made by :class:`~continuum.AsyncEngine`."""
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        registry: Registry,
+        *,
+        clock: Callable[[], int],
+        works: bool,
+        default_queue: str,
+    ) -> None:
+        self.ledger = ledger
+        self.location = store.location
+        self.mailbox: Mailbox[Call] = Mailbox()
+        self.committer = Committer(store, self._deliver)
+        self.stamps = Stamps(clock)
+        self._clock = clock
+        self._registry = registry
+        self._works = works
+        self._default_queue = default_queue
+        self._waiters: dict[RunId, _Waiter] = {}
+        self._looking = False
+        self._look_again = False
+        self._asking: set[anyio.Event] = set()
+        self._failure: BaseException | None = None
+        self.poke: Call = _nobody  # tells the worker beside this client, if there is one
+
+    # What a user asks for
+
+    async def start(
+        self,
+        invocation: Invocation[T],
+        id: str | None = None,
+        queue: str | None = None,
+        priority: int = 0,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+    ) -> AsyncRun[T]:
+        """Start a run, or give the one that has this id; it is durable on return.
+
+        Without `id` the run gets a time-ordered one. Runs of higher `priority` are taken up first;
+        `delay` puts the start off, `timeout` sets a deadline (seconds, timedelta or text). Raises
+        RunExists if the id belongs to another workflow, UnknownWorkflow, InvalidId,
+        UnpicklableValue, PayloadTooLarge.
+        """
+        record, wake = self._new_record(invocation, id, queue, priority, delay, timeout)
+        await self.ask(partial(self.ledger.start, record=record, wake=wake))
+        self.poke()
+        return AsyncRun(self, record.id)
+
+    def run(self, id: str) -> AsyncRun[Any]:
+        """A handle to the run with that id. Raises InvalidId; whether it exists shows when it is used."""
+        return AsyncRun(self, check_id(id))
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | Workflow[..., Any] | None = None, limit: int | None = None
+    ) -> list[AsyncRun[Any]]:
+        """The runs, newest first; of one status or one workflow, if they are given. Raises BadValue."""
+        name = workflow.name if isinstance(workflow, Workflow) else workflow
+        if limit is not None and limit < 0:
+            raise BadValue(f"limit must not be negative: {limit}")
+        infos = await self.read(partial(self.ledger.runs, status=_status(status), workflow=name, limit=limit))
+        return [AsyncRun(self, info.id, describe(info)) for info in infos]
+
+    # What handles use
+
+    async def send(self, run_id: str, name: str, payload: Any) -> None:
+        """Put an event into a run's inbox."""
+        if not isinstance(name, str) or not name:
+            raise BadValue(f"the name of an event must be text and not empty, not {name!r}")
+        data = self.ledger.codec.encode(payload, f"the payload of event {name!r}")
+        message = Message("event", name, payload=data)
+        await self.ask(partial(self.ledger.send, run_id=run_id, message=message, stamp=self.stamps.next()))
+        self.poke()
+
+    async def cancel(self, run_id: str, reason: str) -> None:
+        """Ask a run to end."""
+        ended = await self.ask(partial(self.ledger.cancel, run_id=run_id, reason=reason, stamp=self.stamps.next()))
+        self.poke()
+        if ended:
+            self.look_for_ends()
+
+    async def retry(self, run_id: str) -> None:
+        """Let a failed run go on."""
+        await self.ask(partial(self.ledger.retry, run_id=run_id, stamp=self.stamps.next()))
+        self.poke()
+
+    async def wait_for_end(self, run_id: str, timeout: Duration | None = None) -> RunEnd:
+        """Wait until a run has ended. Raises RunNotFound, TimeoutError."""
+        limit = None if timeout is None else nanoseconds(timeout, "timeout") / 1e9
+        waiter = self._waiters.setdefault(RunId(run_id), _Waiter())
+        waiter.count += 1
+        try:
+            end = await self.read(partial(self._end_of_existing, run_id=run_id))
+            with anyio.move_on_after(limit):
+                while end is None:
+                    await waiter.changed.wait()
+                    self.check()
+                    end = waiter.end
+        finally:
+            waiter.count -= 1
+            if not waiter.count and self._waiters.get(RunId(run_id)) is waiter:
+                del self._waiters[RunId(run_id)]
+        if end is None:
+            raise TimeoutError(await self._why_late(run_id, limit))
+        return end
+
+    async def read(self, reading: Callable[[View], T]) -> T:
+        """What this function makes of a view."""
+        return await self.ask(lambda view: (None, reading(view)))
+
+    async def ask(self, plan: Plan[T]) -> T:
+        """Have a plan carried out, and give its answer."""
+        self.check()
+        answered = anyio.Event()
+        self._asking.add(answered)
+        try:
+            job = single(plan, lambda _: answered.set())
+            self.committer.submit(job)
+            await answered.wait()
+        finally:
+            self._asking.discard(answered)
+        if not job.done:
+            self.check()
+        return job.result()
+
+    # What happens around it
+
+    def settled(self, run_id: RunId, end: RunEnd) -> None:
+        """A run has ended."""
+        waiter = self._waiters.pop(run_id, None)
+        if waiter is not None:
+            waiter.end = end
+            waiter.changed.set()
+
+    def look_for_ends(self) -> None:
+        """Something changed in the store: see whether a run that is waited for has ended."""
+        if self._looking:
+            self._look_again = True
+        elif self._waiters and self._failure is None:
+            self._looking = True
+            waited = list(self._waiters)
+            plan: Plan[list[tuple[RunId, RunEnd | None]]] = lambda view: (  # noqa: E731
+                None,
+                [(run_id, self.ledger.end(view, run_id)) for run_id in waited],
+            )
+            self.committer.submit(single(plan, self._looked))
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing will be answered any more."""
+        return self._failure is not None
+
+    def fail(self, error: BaseException) -> None:
+        """Nothing will be answered any more: tell everyone who waits."""
+        self._failure = error
+        for answered in list(self._asking):
+            answered.set()
+        for waiter in list(self._waiters.values()):
+            waiter.changed.set()
+
+    async def pump(self) -> None:
+        """Read the mailbox, where no worker does."""
+        while True:
+            await self.mailbox.wait()
+            for call in self.mailbox.drain():
+                call()
+
+    def _looked(self, job: Job[list[tuple[RunId, RunEnd | None]]]) -> None:
+        self._looking = False
+        for run_id, end in job.result():
+            if end is not None:
+                self.settled(run_id, end)
+        if self._look_again:
+            self._look_again = False
+            self.look_for_ends()
+
+    def _deliver(self, jobs: list[Job[Any]]) -> None:
+        self.mailbox.post_many(partial(job.then, job) for job in jobs)
+
+    def check(self) -> None:
+        """Raise what has stopped the engine, if something has."""
+        if isinstance(self._failure, ContinuumError):
+            raise copy(self._failure) from self._failure
+        if self._failure is not None:
+            raise StoreClosed(f"the engine has stopped: {self._failure!r}") from self._failure
+
+    def _end_of_existing(self, view: View, run_id: str) -> RunEnd | None:
+        self.ledger.state(view, run_id)
+        return self.ledger.end(view, run_id)
+
+    async def _why_late(self, run_id: str, limit: float | None) -> str:
+        state = await self.read(partial(self.ledger.state, run_id=run_id))
+        text = f"run {run_id!r} has not ended within {limit:g} s; it is {state.status}"
+        if state.status is Status.BLOCKED:
+            return f"{text}: {state.reason}"
+        return text + (f" for {state.waiting_for}" if state.waiting_for else "")
+
+    def _new_record(
+        self,
+        invocation: Invocation[Any],
+        run_id: str | None,
+        queue: str | None,
+        priority: int,
+        delay: Duration | None,
+        timeout: Duration | None,
+    ) -> tuple[RunRecord, int | None]:
+        workflow, now = self._known(invocation), self._clock()
+        limit = workflow.timeout if timeout is None else nanoseconds(timeout, "timeout")
+        arguments = (invocation.args, dict(invocation.kwargs))
+        record = RunRecord(
+            RunId(self.stamps.run_id() if run_id is None else check_id(run_id)),
+            workflow.name,
+            workflow.version,
+            check_queue(queue or workflow.queue or self._default_queue),
+            now,
+            self.stamps.entropy(16).hex(),
+            priority,
+            None if limit is None else now + limit,
+            payload=self._encoded(workflow, arguments),
+        )
+        return record, None if not delay else now + nanoseconds(delay, "delay")
+
+    def _encoded(self, workflow: Workflow[..., Any], arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
+        return self.ledger.codec.encode(arguments, f"the arguments of {workflow.name}")
+
+    def _known(self, invocation: object) -> Workflow[..., Any]:
+        if not isinstance(invocation, Invocation):
+            hint = f"; call it: {invocation.name}(...)" if isinstance(invocation, Workflow) else ""
+            raise NotAWorkflow(f"start takes a called workflow, such as order('ord-1'), not {invocation!r}{hint}")
+        name = invocation.workflow.name
+        if self._works and self._registry.get(name) is None:
+            raise UnknownWorkflow(name, (workflow.name for workflow in self._registry))
+        return invocation.workflow
+
+
+class _Waiter:
+    """Those who wait for one run."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.changed = anyio.Event()
+        self.end: RunEnd | None = None
+
+
+def _nobody() -> None:
+    """There is no worker beside this client."""
+
+
+def check_queue(queue: object) -> str:
+    """The queue's name itself, if it is one. Raises BadValue."""
+    if not isinstance(queue, str) or not queue.isprintable() or not 0 < len(queue.encode()) <= 128:
+        raise BadValue(f"a queue's name must be 1 to 128 bytes of printable text, not {queue!r}")
+    return queue
+
+
+def _status(word: str | None) -> Status | None:
+    try:
+        return None if word is None else Status(word)
+    except ValueError:
+        raise BadValue(f"no status {word!r}; it is one of {', '.join(Status)}") from None

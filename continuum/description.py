@@ -1,0 +1,95 @@
+"""What people see of a run: plain data, made without loading anything that the store holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from continuum.durations import datetime_of
+from continuum.store.ledger import HistoryRow, RunInfo
+from continuum.store.preview import preview
+
+__all__ = ["Description", "HistoryStep", "describe", "history_step"]
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """A run as it stands. Also read like its JSON form: ``description["status"]``.
+
+    Values are plain data where they are plain, else a text that shows them; `error` has ``type``,
+    ``message`` and ``traceback``. `reason` says why a run was cancelled, failed or is blocked.
+    """
+
+    id: str
+    workflow: str
+    version: str
+    status: str
+    queue: str
+    priority: int
+    created: datetime
+    updated: datetime
+    parent: str | None
+    waiting_for: str
+    reason: str
+    deadline: datetime | None
+    args: list[Any]
+    kwargs: dict[str, Any]
+    result: Any
+    error: Any
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryStep:
+    """One command of a run's history. Also read like its JSON form: ``step["position"]``.
+
+    `value` and `error` are as in a :class:`Description`; of an error and a value there is one.
+    """
+
+    position: str
+    kind: str
+    name: str
+    at: datetime
+    value: Any
+    error: Any
+    attempts: int
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+def describe(info: RunInfo) -> Description:
+    """A run as people see it."""
+    record, state, end = info.record, info.state, info.end
+    shown = None if end is None or not end.payload else preview(end.payload)
+    failed = end is not None and end.failed
+    arguments = preview(record.payload)
+    args, kwargs = arguments if isinstance(arguments, list) and len(arguments) == 2 else ([arguments], {})
+    return Description(
+        id=record.id,
+        workflow=record.workflow,
+        version=record.version,
+        status=state.status.value,
+        queue=record.queue,
+        priority=record.priority,
+        created=datetime_of(record.created),
+        updated=datetime_of(state.updated),
+        parent=None if record.parent is None else record.parent.run_id,
+        waiting_for=state.waiting_for,
+        reason=state.reason,
+        deadline=None if record.deadline is None else datetime_of(record.deadline),
+        args=args,
+        kwargs=kwargs,
+        result=None if failed else shown,
+        error=shown if failed else None,
+    )
+
+
+def history_step(row: HistoryRow) -> HistoryStep:
+    """One line of a history as people see it."""
+    shown = preview(row.payload) if row.payload else None
+    value, error = (None, shown) if row.failed else (shown, None)
+    return HistoryStep(row.position, row.kind, row.name, datetime_of(row.at), value, error, row.attempts)

@@ -1,0 +1,228 @@
+"""A run in a worker's memory: its machine, and what has been gathered for it and is not committed yet.
+
+What the machine asks for goes two ways: entries and what belongs to them into the run's next batch,
+everything else behind it as effects. :meth:`Active.close` gives both to whoever commits; the batch is
+complete then, with the change of the run's state in it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from continuum.engine.machine.machine import Machine
+from continuum.engine.machine.requests import (
+    Append,
+    CancelChild,
+    CancelStep,
+    Event,
+    Mismatch,
+    PublishState,
+    Request,
+    RunStep,
+    SendEvent,
+    Settle,
+    StartChild,
+)
+from continuum.errors import UsageError
+from continuum.journal import Entry, Failure, Kind, Position, RunId, Status
+from continuum.store.ends import end_of
+from continuum.store.protocol import Batch
+from continuum.store.records import Address, RunEnd, RunRecord, RunState
+from continuum.store.worklist import Worklist
+
+__all__ = ["Active"]
+
+logger = logging.getLogger("continuum.engine")
+
+
+class Active:
+    """One run that this worker holds. `state` is what the store has of it, or will have after its batch."""
+
+    machine: Machine  # absent where the run could not be loaded
+
+    def __init__(self, record: RunRecord, state: RunState, worklist: Worklist) -> None:
+        self.record = record
+        self.id: RunId = record.id
+        self.state = state
+        self.in_flight: set[Position] = set()  # commands that the host is at work on, or will be
+        self.messages: set[int] = set()  # of the inbox, that the machine was told of
+        self.sent: dict[Position, tuple[str, str]] = {}  # run and message id of events under way
+        self.settlement: Settle | None = None
+        self.end: RunEnd | None = None  # once its end has been written down
+        self.blocked: str | None = None
+        self.leaving = False
+        self.closed = False  # its last batch was given away; the end may come while an earlier one is committed
+        self.anchored = False  # it waits for what only this worker looks after, and stays in memory
+        self.retried = False  # it failed before, and goes on from there
+        self.idle_since: int | None = None
+        self._worklist = worklist
+        self._batch: Batch | None = None
+        self._effects: list[Request] = []
+        self._number = 0  # of the next entry of its journal
+
+    @property
+    def busy(self) -> bool:
+        """Whether the host is at work for it; a run that is not waits, and holds no slot."""
+        return bool(self.in_flight)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more may be fed to it."""
+        return self.settlement is not None or self.blocked is not None or self.leaving
+
+    @property
+    def changed(self) -> bool:
+        """Whether something of it waits to be committed."""
+        return self._batch is not None
+
+    @property
+    def batch(self) -> Batch:
+        """The batch that is being gathered."""
+        if self._batch is None:
+            self._batch = self._worklist.fenced(self.id)
+        return self._batch
+
+    # Gathering
+
+    def number_from(self, journal: Sequence[tuple[int, Entry]]) -> None:
+        """Go on counting where this journal ends."""
+        self._number = journal[-1][0] + 1 if journal else 0
+
+    def feed(self, event: Event, now: int) -> None:
+        """Feed the machine, and gather what it asks for."""
+        try:
+            requests = self.machine.feed(event, now)
+        except Exception as error:  # a fault of ours, which no run is failed for, and no other run suffers from
+            logger.exception("run %s met a fault of the engine", self.id, extra={"run_id": self.id})
+            self.block(f"a fault of the engine, please report it: {error!r}")
+            return
+        for request in requests:
+            gather = _GATHER.get(type(request))
+            if gather is not None:
+                gather(self, request)
+            if self.settlement is not None or self.blocked is not None:
+                return
+            if gather is None:
+                self._effects.append(request)
+
+    def block(self, reason: str) -> None:
+        """Code and journal disagree, or something cannot be loaded: nothing of this round is kept."""
+        self.blocked = reason
+        self._batch = None
+        self._effects.clear()
+
+    def discard(self) -> None:
+        """Let go of the machine; the run is not used any more."""
+        if hasattr(self, "machine"):
+            self.machine.discard()
+
+    def _append(self, request: Append) -> None:
+        entry = request.entry
+        try:
+            self._worklist.append(self.batch, self.id, self._number, entry)
+        except UsageError as error:  # a value that cannot be recorded
+            self._spoil(error)
+            return
+        self._number += 1
+        if entry.kind is Kind.SEND and entry.position in self.sent:
+            self._worklist.forget_sent(self.batch, *self.sent.pop(entry.position))
+
+    def _publish(self, request: PublishState) -> None:
+        try:
+            self._worklist.publish(self.batch, self.id, request.state)
+        except UsageError as error:
+            self._spoil(error)
+
+    def _spoil(self, error: UsageError) -> None:
+        self.machine.discard()
+        self.settlement = Settle(Status.FAILED, Failure(error))
+
+    def _settle(self, request: Settle) -> None:
+        self.settlement = request
+
+    def _mismatch(self, request: Mismatch) -> None:
+        self.block(str(request.error))
+
+    def _set_to_work(self, request: RunStep | StartChild | SendEvent) -> None:
+        self.in_flight.add(request.position)
+        self._effects.append(request)
+
+    def _call_off(self, request: CancelStep) -> None:
+        self.in_flight.discard(request.position)
+        self._effects.append(request)
+
+    def _call_off_child(self, request: CancelChild) -> None:
+        self.in_flight.discard(request.position)
+        workflow = request.invocation.workflow
+        queue = workflow.queue or self.record.queue
+        address = Address(RunId(request.run_id), queue, self.record.priority, workflow.name, workflow.version)
+        self._worklist.ask_to_end(self.batch, address, request.reason)
+        self._effects.append(request)
+
+    # Closing
+
+    def close(self, now: int) -> tuple[Batch | None, list[Request]]:
+        """What was gathered: the batch, with the change of state that it leads to, and the effects behind it."""
+        if not self.leaving and self.end is None:
+            self._put_state(now)
+        self.closed = self.ended
+        batch, self._batch = self._batch, None
+        effects, self._effects = self._effects, []
+        return batch, effects
+
+    def release(self, now: int) -> None:
+        """Hand the run back; one that is at work is to be gone on with at once by whoever can."""
+        if self.busy:
+            waiting = replace(self.state, status=Status.WAITING, updated=now, waiting_for="a worker")
+            self._worklist.change(self.batch, self.record, self.state, waiting)
+            self._worklist.release(self.batch, self.record, call=True)
+        else:
+            self._put_state(now)
+            self._worklist.release(self.batch, self.record)
+        self.leaving = True
+
+    def _put_state(self, now: int) -> None:
+        if self.settlement is not None:
+            self._put_end(self.settlement)
+        elif self.blocked is not None:
+            self._change(Status.BLOCKED, now, reason=self.blocked, rewind=self.state.rewind)
+            self._worklist.release(self.batch, self.record)
+        elif self.in_flight:
+            if self.state.status is not Status.RUNNING or (self.state.rewind and self._batch is not None):
+                self._change(Status.RUNNING, now)
+        else:
+            self._wait(now)
+
+    def _put_end(self, settlement: Settle) -> None:
+        end = self.end = end_of(self._worklist.codec, settlement.status, settlement.outcome)
+        left = () if end.status is Status.FAILED else self.messages  # a retry will want them
+        self._worklist.end(self.batch, self.record, self.state, end, settlement.failed_at, left)
+
+    def _wait(self, now: int) -> None:
+        wake, waiting_for = self.machine.next_due(), self.machine.waiting_for()
+        if (self.state.status, self.state.wake, self.state.waiting_for) != (Status.WAITING, wake, waiting_for):
+            self._change(Status.WAITING, now, wake=wake, waiting_for=waiting_for)
+            self.idle_since = now
+
+    def _change(self, status: Status, now: int, *, rewind: bool = False, **changes: Any) -> None:
+        failed_at = self.state.failed_at if rewind else None
+        state = self.state.now(status, now, rewind=rewind, failed_at=failed_at, **changes)
+        self._worklist.change(self.batch, self.record, self.state, state)
+        self.state = state
+
+
+_GATHER: Final[dict[type, Callable[[Active, Any], None]]] = {
+    Append: Active._append,
+    PublishState: Active._publish,
+    Settle: Active._settle,
+    Mismatch: Active._mismatch,
+    RunStep: Active._set_to_work,
+    StartChild: Active._set_to_work,
+    SendEvent: Active._set_to_work,
+    CancelStep: Active._call_off,
+    CancelChild: Active._call_off_child,
+}
+"""What is done at once with a request; those without a row are effects and nothing else."""

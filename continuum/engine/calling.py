@@ -1,0 +1,64 @@
+"""Calling a step's function, on a thread or in a worker process, where nothing can be awaited.
+
+Whatever a step does, it comes to an outcome here. This module is loaded by worker processes too, so it
+imports next to nothing.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from types import FunctionType
+from typing import Any, Protocol
+
+from continuum.journal import Failure, Outcome
+
+__all__ = ["Codec", "call", "is_async", "result_name"]
+
+
+class Codec(Protocol):
+    """What the performing of steps needs of a codec. Every outcome that it makes carries its payload."""
+
+    def outcome(self, value: Any, what: str) -> Outcome:
+        """The value, or the failure that says why it cannot be recorded; `what` names it there."""
+
+    def failure(self, error: BaseException) -> Failure:
+        """The failure that records this error."""
+
+    def decode(self, data: bytes) -> Any:
+        """The value that a payload holds."""
+
+    def decode_error(self, data: bytes) -> BaseException:
+        """The error that a payload holds."""
+
+
+def call(codec: Codec, name: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
+    """Run a step to its end. Whatever it raises, SystemExit too, is its outcome."""
+    try:
+        value = fn(*args)
+        if isinstance(value, Awaitable):
+            raise _stray_awaitable(name, value)
+        return codec.outcome(value, result_name(name))
+    except BaseException as error:
+        return codec.failure(error)
+
+
+def is_async(fn: Callable[..., Any]) -> bool:
+    """Is this an async function, a partial of one, or an object whose call is one?"""
+    if isinstance(fn, FunctionType):  # what most steps are
+        return inspect.iscoroutinefunction(fn)
+    while isinstance(fn, partial):
+        fn = fn.func
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
+
+
+def result_name(name: str) -> str:
+    """What a step's result is called in errors about it."""
+    return f"the result of step {name!r}"
+
+
+def _stray_awaitable(name: str, value: Awaitable[Any]) -> TypeError:
+    if isinstance(value, Coroutine):
+        value.close()
+    return TypeError(f"step {name!r} returned an awaitable; make it an async function or use executor='inline'")

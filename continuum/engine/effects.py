@@ -1,0 +1,193 @@
+"""What a worker does for a run once what led to it is committed: one row for each request.
+
+Steps go to the performer, times to the timers; what concerns other runs goes through the committer,
+and its answer comes back to the machine as an event. Everything here may be done twice, by a worker
+that follows one that died: a child's id and a message's id make the second time do nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+from continuum.durations import NANOSECONDS
+from continuum.engine.active import Active
+from continuum.engine.machine.requests import (
+    CancelChild,
+    CancelStep,
+    ChildDone,
+    EmitLog,
+    Request,
+    RunStep,
+    SendDone,
+    SendEvent,
+    StartChild,
+    WakeAt,
+)
+from continuum.engine.steps import Task
+from continuum.errors import UsageError
+from continuum.journal import Failure, Position, RunId, Status, Value, position_text
+from continuum.store.committer import Job, single
+from continuum.store.ends import outcome_of
+from continuum.store.ledger import RunInfo
+from continuum.store.protocol import Batch, View
+from continuum.store.records import Message, RunRecord
+
+if TYPE_CHECKING:
+    from continuum.engine.scheduler import Scheduler
+
+__all__ = ["Effects"]
+
+workflow_logger = logging.getLogger("continuum.workflow")
+
+
+class Effects:
+    """Performs requests for the runs of a scheduler."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._ledger = scheduler.ledger
+
+    def perform(self, active: Active, request: Request) -> None:
+        """Carry out one request of a run."""
+        _ROWS[type(request)](self, active, request)
+
+    # Steps and timers
+
+    def _run_step(self, active: Active, request: RunStep) -> None:
+        if request.position not in active.in_flight:
+            return  # cancelled before it began
+        command, options = request.command, request.command.options
+        timeout = None if options.timeout is None else options.timeout / NANOSECONDS
+        key = (active.id, request.position)
+        self._scheduler.performer.perform(Task(key, command.fn, command.args, options.executor, timeout, command.name))
+
+    def _cancel_step(self, active: Active, request: CancelStep) -> None:
+        self._scheduler.performer.cancel((active.id, request.position))
+
+    def _wake_at(self, active: Active, request: WakeAt) -> None:
+        self._scheduler.timers.add(request.due, (active.id, request.position))
+
+    def _emit_log(self, active: Active, request: EmitLog) -> None:
+        outcome = request.entry.outcome
+        assert isinstance(outcome, Value)
+        fields = {
+            "run_id": active.id,
+            "workflow": active.record.workflow,
+            "position": position_text(request.entry.position),
+            "fields": outcome.value["fields"],
+        }
+        workflow_logger.info("%s", outcome.value["message"], extra=fields)
+
+    # Children
+
+    def _start_child(self, active: Active, request: StartChild) -> None:
+        if request.position not in active.in_flight:
+            return  # cancelled before it began
+        try:
+            record = self._child_record(active, request)
+        except UsageError as error:
+            self._answer_child(active.id, request.position, Failure(error))
+            return
+        plan = partial(self._plan_child, record=record, retry=active.retried and request.awaited)
+        self._scheduler.committer.submit(single(plan, partial(self._child_started, active.id, request)))
+
+    def _child_record(self, active: Active, request: StartChild) -> RunRecord:
+        workflow, parent, now = request.invocation.workflow, active.record, self._scheduler.clock()
+        arguments = (request.invocation.args, dict(request.invocation.kwargs))
+        return RunRecord(
+            RunId(request.run_id),
+            workflow.name,
+            workflow.version,
+            workflow.queue or parent.queue,
+            now,
+            self._scheduler.stamps.entropy(16).hex(),
+            parent.priority,
+            None if workflow.timeout is None else now + workflow.timeout,
+            parent.address,
+            list(request.position) if request.awaited else None,
+            self._ledger.codec.encode(arguments, f"the arguments of {workflow.name}"),
+        )
+
+    def _plan_child(self, view: View, record: RunRecord, retry: bool) -> tuple[Batch | None, RunInfo | None]:
+        batch, created = self._ledger.start(view, record)
+        if created:
+            return batch, None
+        info = self._ledger.info(view, record.id)
+        if retry and info.status is Status.FAILED:
+            return self._ledger.retry(view, record.id, record.created)[0], None
+        return None, info
+
+    def _child_started(self, run_id: RunId, request: StartChild, job: Job[RunInfo | None]) -> None:
+        child = RunId(request.run_id)
+        try:
+            existing = job.result()
+        except UsageError as error:  # another workflow's run has that id
+            self._answer_child(run_id, request.position, Failure(error))
+            return
+        self._scheduler.poke()
+        if not request.awaited:
+            self._answer_child(run_id, request.position, Value(child))
+        elif existing is not None and existing.end is not None:
+            outcome = outcome_of(self._ledger.codec, child, existing.end)
+            self._answer_child(run_id, request.position, outcome)
+        else:
+            mine = existing is None or _tells(existing.record, run_id, request.position)
+            self._scheduler.await_child(run_id, request.position, None if mine else child)
+
+    def _answer_child(self, run_id: RunId, position: Position, outcome: Value | Failure) -> None:
+        self._scheduler.answer(run_id, position, ChildDone(position, outcome))
+
+    def _cancel_child(self, active: Active, request: CancelChild) -> None:
+        self._scheduler.poke()  # the message to it was part of what was committed
+
+    # Events
+
+    def _send_event(self, active: Active, request: SendEvent) -> None:
+        codec, target = self._ledger.codec, request.run_id
+        try:
+            payload = codec.encode(request.payload, f"the payload of event {request.name!r}")
+        except UsageError as error:
+            self._scheduler.answer(active.id, request.position, SendDone(request.position, Failure(error)))
+            return
+        message_id = hashlib.blake2b(
+            f"{active.id}\0{position_text(request.position)}".encode(), digest_size=16
+        ).hexdigest()
+        active.sent[request.position] = (target, message_id)
+        plan = partial(
+            self._ledger.send,
+            run_id=target,
+            message=Message("event", request.name, payload=payload),
+            stamp=self._scheduler.stamps.next(),
+            message_id=message_id,
+        )
+        self._scheduler.committer.submit(single(plan, partial(self._sent, active.id, request.position)))
+
+    def _sent(self, run_id: RunId, position: Position, job: Job[None]) -> None:
+        try:
+            job.result()
+        except UsageError as error:
+            done = SendDone(position, Failure(error))
+        else:
+            done = SendDone(position, Value(None))
+            self._scheduler.poke()
+        self._scheduler.answer(run_id, position, done)
+
+
+def _tells(child: RunRecord, parent: RunId, position: Position) -> bool:
+    """Whether the child will tell its end to that command of that run."""
+    return child.parent is not None and (child.parent.run_id, child.parent_position) == (parent, list(position))
+
+
+_ROWS: Final[dict[type, Callable[[Effects, Active, Any], None]]] = {
+    RunStep: Effects._run_step,
+    CancelStep: Effects._cancel_step,
+    WakeAt: Effects._wake_at,
+    EmitLog: Effects._emit_log,
+    StartChild: Effects._start_child,
+    CancelChild: Effects._cancel_child,
+    SendEvent: Effects._send_event,
+}

@@ -1,0 +1,319 @@
+"""The generators of one run: the root and its branches, and how they wait on each other.
+
+A fiber is one generator with its own count of commands. It waits for a command (:class:`Waiting`),
+or for a :class:`Group` of branches, or it stands in line to be run. Fibers run one at a time until
+all of them wait: the order depends on nothing but the journal, so a replay runs them in the same one.
+
+What commands mean is not known here; see :mod:`continuum.engine.machine.machine`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator
+from inspect import GEN_CREATED, getgeneratorstate
+from pathlib import PurePath
+from types import GeneratorType
+from typing import Any
+
+from continuum.commands import Branch, Command
+from continuum.engine.machine.outcome import NOTHING, discard, enter
+from continuum.engine.machine.replay import Journal, described
+from continuum.errors import BadCommand, Cancelled
+from continuum.journal import Failure, Kind, Outcome, Position, Value
+from continuum.workflow import Invocation
+
+__all__ = ["Fiber", "Fibers", "Group", "Waiting"]
+
+Body = Generator[Any, Any, Any]
+_COMMAND_CODE = Command.__iter__.__code__
+
+
+class Fiber:
+    """One generator of a run, and its count of commands."""
+
+    __slots__ = ("body", "cancelled", "group", "index", "next", "path", "started", "waits_for")
+
+    def __init__(self, path: Position, body: Body, group: Group | None = None, index: int = 0) -> None:
+        self.path = path
+        self.body = body
+        self.group = group
+        self.index = index
+        self.next = 0
+        self.started = False
+        self.waits_for: Waiting | Group | None = None
+        self.cancelled: Cancelled | None = None  # to be raised at the next command
+
+    def position(self) -> Position:
+        """Take the next position."""
+        position = (*self.path, self.next)
+        self.next += 1
+        return position
+
+    def where(self) -> str:
+        """The line at which the fiber stands, in the innermost generator."""
+        fiber: Fiber = self
+        body: Any = self.body
+        while body.gi_code is _COMMAND_CODE and fiber.group is not None:  # a lone command as a branch
+            fiber = fiber.group.fiber
+            body = fiber.body
+        while isinstance(body.gi_yieldfrom, GeneratorType) and body.gi_yieldfrom.gi_code is not _COMMAND_CODE:
+            body = body.gi_yieldfrom
+        code, frame = body.gi_code, body.gi_frame
+        line = code.co_firstlineno if frame is None else frame.f_lineno
+        return f"{PurePath(code.co_filename).name}:{line} in {code.co_qualname}"
+
+
+class Waiting:
+    """A command that has been issued and waits to be completed."""
+
+    __slots__ = ("asked", "attempts", "begun", "command", "due", "fiber", "kind", "name", "position")
+
+    def __init__(self, fiber: Fiber, position: Position, kind: Kind, name: str, command: Command[Any]) -> None:
+        self.fiber = fiber
+        self.position = position
+        self.kind = kind
+        self.name = name
+        self.command = command
+        self.attempts = 0  # that have failed so far
+        self.due: int | None = None  # of its timer, or of the next attempt
+        self.begun = False  # an at-most-once step's start is recorded
+        self.asked = False  # the host is at work on it
+
+
+class Group:
+    """Branches side by side, and the fiber that waits for them."""
+
+    __slots__ = ("branch", "fiber", "kind", "limit", "members", "position", "results", "size", "started",
+                 "tolerant", "verdict")  # fmt: skip
+
+    def __init__(
+        self,
+        fiber: Fiber,
+        position: Position,
+        kind: Kind,
+        branch: Callable[[int], Branch],
+        size: int,
+        limit: int | None = None,
+        tolerant: bool = False,
+    ) -> None:
+        self.fiber = fiber
+        self.position = position
+        self.kind = kind
+        self.branch = branch
+        self.size = size
+        self.limit = size if limit is None else min(limit, size)
+        self.tolerant = tolerant  # errors are results
+        self.started = 0
+        self.members: dict[int, Fiber] = {}  # the branches that have not ended
+        self.results: list[Any] = [None] * (size if kind is not Kind.RACE else 0)
+        self.verdict: Outcome | None = None  # what the group gives, once that is decided
+
+
+class Fibers:
+    """All fibers of a run, and the line of those that can go on."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        issue: Callable[[Fiber, Any], Outcome | None],
+        withdraw: Callable[[Waiting, Cancelled], None],
+    ) -> None:
+        self._journal = journal
+        self._issue = issue  # carries out a command: its outcome, or None where the fiber has to wait
+        self._withdraw = withdraw  # a waiting command was cancelled
+        self._line: deque[tuple[Fiber, Outcome]] = deque()
+        self._alive: dict[Fiber, None] = {}  # in the order in which they came
+        self.ended: deque[Outcome] = deque()  # of fibers without a group
+
+    def spawn(self, path: Position, body: Body, group: Group | None = None, index: int = 0) -> Fiber:
+        """Put a new generator in line."""
+        fiber = Fiber(path, body, group, index)
+        self._alive[fiber] = None
+        self._line.append((fiber, NOTHING))
+        return fiber
+
+    def resume(self, fiber: Fiber, outcome: Outcome) -> None:
+        """Put a fiber in line whose wait is over."""
+        fiber.waits_for = None
+        self._line.append((fiber, outcome))
+
+    def run(self) -> None:
+        """Let every fiber in line go on until all of them wait or have ended."""
+        while self._line:
+            fiber, outcome = self._line.popleft()
+            self._advance(fiber, outcome)
+
+    def cancel(self, fiber: Fiber, error: Cancelled) -> None:
+        """Raise Cancelled at the fiber's yield; in a group, at the yields of its branches first."""
+        doomed = [fiber]
+        while doomed:
+            each = doomed.pop()
+            match each.waits_for:
+                case Waiting() as waiting:
+                    self._withdraw(waiting, Cancelled(error.reason))
+                case Group() as group:
+                    if group.verdict is None:
+                        doomed.extend(reversed(group.members.values()))
+                    group.verdict = Failure(Cancelled(error.reason))
+                case None:
+                    each.cancelled = Cancelled(error.reason)
+
+    def standing(self, root: Fiber, position: Position) -> tuple[Fiber, Position, str]:
+        """Where the code stands instead of at `position`: the fiber, its position, what it does there."""
+        fiber, index = _nearest(root, position)
+        match fiber.waits_for:
+            case None:
+                return fiber, (), "nothing"
+            case Waiting() as waiting:
+                return fiber, waiting.position, described(waiting.kind, waiting.name)
+            case Group() as group if index is None:
+                return fiber, group.position, described(group.kind, "")
+            case Group():
+                return fiber, position, "nothing: the branch has ended, or there is none"
+
+    def reach(self, root: Fiber, position: Position) -> bool:
+        """Start the branch of `position` if it only waits for a slot.
+
+        A journal that a retry has shortened may hold entries of branches that took the slot of one that
+        had failed, and is now to be carried out again.
+        """
+        fiber, index = _nearest(root, position)
+        group = fiber.waits_for
+        if not isinstance(group, Group) or index is None or group.verdict is not None:
+            return False
+        if not group.started <= index < group.size:
+            return False
+        while group.started <= index:
+            self._start_next(group)
+        return True
+
+    def discard(self) -> None:
+        """Let go of every generator."""
+        self._line.clear()
+        for fiber in self._alive:
+            discard(fiber.body)
+        self._alive.clear()
+
+    # A fiber goes on
+
+    def _advance(self, fiber: Fiber, outcome: Outcome) -> None:
+        if not fiber.started and fiber.cancelled is not None:
+            discard(fiber.body)
+            return self._ended(fiber, Failure(fiber.cancelled))
+        if not fiber.started and _was_run(fiber.body):
+            return self._ended(fiber, Failure(BadCommand("a branch was run before; make a new generator of it")))
+        fiber.started = True
+        while True:
+            try:
+                command = enter(fiber.body, outcome)
+            except StopIteration as stop:
+                return self._ended(fiber, Value(stop.value))
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt) and not _is_of(outcome, error):
+                    raise  # meant for the host: the run goes on when the host does
+                return self._ended(fiber, Failure(error))
+            if fiber.cancelled is not None:
+                outcome, fiber.cancelled = Failure(fiber.cancelled), None
+                continue
+            answer = self._issue(fiber, command)
+            if answer is None:
+                return None
+            outcome = answer
+
+    def _ended(self, fiber: Fiber, outcome: Outcome) -> None:
+        self._alive.pop(fiber, None)
+        if fiber.group is None:
+            self.ended.append(outcome)
+        else:
+            self._member_ended(fiber.group, fiber, outcome)
+
+    # Groups
+
+    def branch_out(self, group: Group) -> None:
+        """Start the branches of a new group, as many as may run at once; its fiber waits for it."""
+        group.fiber.waits_for = group
+        while group.started < group.limit:
+            self._start_next(group)
+        if not group.size:
+            self._close(group)
+
+    def _start_next(self, group: Group) -> None:
+        index = group.started
+        group.started += 1
+        try:
+            body = _body_of(group.branch(index))
+        except Exception as error:  # such as a function of a Map that does not take the item
+            body = _raising(error)
+        group.members[index] = self.spawn((*group.position, index), body, group, index)
+
+    def _member_ended(self, group: Group, fiber: Fiber, outcome: Outcome) -> None:
+        del group.members[fiber.index]
+        if group.verdict is None:
+            self._count(group, fiber.index, outcome)
+        if not group.members:
+            self._close(group)
+
+    def _count(self, group: Group, index: int, outcome: Outcome) -> None:
+        match outcome:
+            case Value(value) if group.kind is Kind.RACE:
+                self._decide(group, Value((index, value)))
+            case Value(value):
+                group.results[index] = value
+            case Failure(error) if group.tolerant and isinstance(error, Exception):
+                group.results[index] = error
+            case Failure():
+                self._decide(group, outcome)
+        if group.verdict is None and group.started < group.size:
+            self._start_next(group)
+
+    def _decide(self, group: Group, verdict: Outcome) -> None:
+        group.verdict = verdict
+        reason = "another branch won the race" if isinstance(verdict, Value) else "another branch failed"
+        for member in list(group.members.values()):
+            self.cancel(member, Cancelled(reason))
+
+    def _close(self, group: Group) -> None:
+        verdict = Value(group.results) if group.verdict is None else group.verdict
+        self._journal.meet(group.position, group.kind, "", _summary(group, verdict), group.fiber)
+        self.resume(group.fiber, verdict)
+
+
+def _summary(group: Group, verdict: Outcome) -> Outcome:
+    """What the journal shows of a group's end; the branches' own entries hold the values."""
+    if isinstance(verdict, Failure):
+        return verdict
+    return Value(verdict.value[0]) if group.kind is Kind.RACE else Value(group.size)
+
+
+def _was_run(body: Body) -> bool:
+    return isinstance(body, GeneratorType) and getgeneratorstate(body) != GEN_CREATED
+
+
+def _is_of(outcome: Outcome, error: BaseException) -> bool:
+    return isinstance(outcome, Failure) and outcome.error is error
+
+
+def _nearest(root: Fiber, position: Position) -> tuple[Fiber, int | None]:
+    """The fiber that stands nearest to a position, and the number of the branch of its that is missing."""
+    fiber = root
+    while isinstance(group := fiber.waits_for, Group):
+        length = len(group.position)
+        if len(position) <= length or position[:length] != group.position:
+            return fiber, None
+        if position[length] not in group.members:
+            return fiber, position[length]
+        fiber = group.members[position[length]]
+    return fiber, None
+
+
+def _raising(error: Exception) -> Body:
+    """A branch that fails as it starts."""
+    yield from ()
+    raise error
+
+
+def _body_of(branch: Branch) -> Body:
+    if isinstance(branch, Command):
+        return iter(branch)
+    return branch.body() if isinstance(branch, Invocation) else branch

@@ -1,0 +1,478 @@
+"""One run in memory: events in, requests out.
+
+The machine executes a workflow's generators against its journal. It is pure: no clock, no loop, no
+disk, no randomness, no threads. Time comes with each event, random numbers are drawn from the run's
+seed, and all else is asked of the host by the requests that :meth:`Machine.feed` returns.
+
+A run is a fold over its journal. Live or on replay, the same cycle goes round: run the fibers until
+all of them wait; take the next entry (the recorded one, or the one that an event of the host leads
+to); apply it. So a replay that is given the same entries takes the same way.
+
+What each command does is told in :mod:`continuum.engine.machine.vocabulary`; what each event does
+stands here, with a table at the end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections import deque
+from collections.abc import Callable, Generator
+from itertools import islice
+from typing import Any, Final
+
+from continuum.commands import MISSING, Call, Command, Ensure, Receive, Save, Sleep
+from continuum.durations import datetime_of
+from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
+from continuum.engine.machine.inbox import Handler, Inbox
+from continuum.engine.machine.outcome import NOTHING
+from continuum.engine.machine.replay import Journal, described
+from continuum.engine.machine.requests import (
+    CancelAsked,
+    CancelChild,
+    CancelStep,
+    ChildDone,
+    Event,
+    EventArrived,
+    Mismatch,
+    Request,
+    SendDone,
+    Settle,
+    Started,
+    StepDone,
+    TimerFired,
+    WakeAt,
+)
+from continuum.engine.machine.retry import next_delay
+from continuum.engine.machine.teaching import explain_bad_command
+from continuum.engine.machine.undo import UndoStack
+from continuum.engine.machine.vocabulary import ASK, BEGIN, child_id, run_step
+from continuum.errors import Cancelled, EnsureTimeout, ReceiveTimeout, ReplayMismatch
+from continuum.journal import MARKS, Entry, Failure, Kind, Outcome, Position, Status, Value
+
+__all__ = ["Machine"]
+
+_DEADLINE: Final = "deadline"
+_REMEMBERED_FAILURES: Final = 256
+
+
+class Machine:
+    """The state of one run, as its journal and its code make it.
+
+    `body` is a fresh generator of the workflow; `seed` is where its random numbers come from;
+    `deadline`, in nanoseconds since the epoch, ends it as timed out.
+    """
+
+    def __init__(
+        self,
+        run_id: str,
+        body: Generator[Any, Any, Any],
+        *,
+        seed: bytes,
+        label: str = "",
+        deadline: int | None = None,
+        compensate_on_failure: bool = False,
+    ) -> None:
+        self.run_id = run_id
+        self.finished = False
+        self._seed = seed
+        self._deadline = deadline
+        self._compensate_on_failure = compensate_on_failure
+        self.journal = Journal(f"run {run_id!r}" + (f" ({label})" if label else ""))
+        self.fibers = Fibers(self.journal, self._issue, self._withdraw)
+        self._root = self.fibers.spawn((), body)
+        self._waiting: dict[Position, Waiting] = {}
+        self._unasked: deque[Waiting] = deque()  # what has been issued since the host was last asked
+        self.inbox = Inbox()
+        self.predicates: dict[Position, Waiting] = {}
+        self._undo = UndoStack()
+        self.patches: dict[str, bool] = {}
+        self._failures: deque[tuple[Position, BaseException]] = deque(maxlen=_REMEMBERED_FAILURES)
+        self._dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
+        self._stopping: str | None = None  # the name of the cancel entry, once there is one
+        self.state: dict[str, Any] = {}
+
+    def feed(self, event: Event, now: int) -> list[Request]:
+        """Take one event in, at the time `now` (nanoseconds since the epoch), and give what follows."""
+        requests: list[Request] = []
+        self.journal.requests = requests
+        self.journal.now = now
+        if self.finished:
+            return requests
+        try:
+            _EVENTS[type(event)](self, event)
+            self._settle_down()
+        except ReplayMismatch as error:
+            self.finished = True
+            return [Mismatch(error)]
+        return requests
+
+    def discard(self) -> None:
+        """Let go of the generators; the machine is not used any more."""
+        self.finished = True
+        self.fibers.discard()
+
+    def waiting_for(self) -> str:
+        """What the run waits for, for people: ``receive 'approved', sleep until ...``."""
+        return ", ".join(map(_waiting_text, islice(self._waiting.values(), 3))) + (
+            f" and {len(self._waiting) - 3} more" if len(self._waiting) > 3 else ""
+        )
+
+    def next_due(self) -> int | None:
+        """When the earliest of the run's timers is due, in nanoseconds since the epoch."""
+        while self._dues:
+            due, position = self._dues[0]
+            waiting = self._waiting.get(position)
+            if (waiting is not None and waiting.due == due) or (not position and self._stopping is None):
+                return due
+            heapq.heappop(self._dues)
+        return None
+
+    def wake_at(self, position: Position, due: int) -> None:
+        """Ask for a TimerFired."""
+        heapq.heappush(self._dues, (due, position))
+        self.journal.requests.append(WakeAt(position, due))
+
+    # The cycle
+
+    def _settle_down(self) -> None:
+        while True:
+            self.fibers.run()
+            if self.fibers.ended:
+                self._ended(self.fibers.ended.popleft())
+            elif not self.journal.live:
+                self._replay()
+            elif self.finished or not (self._react() or self._ask()):
+                return
+
+    def _replay(self) -> None:
+        entry = self.journal.take()
+        if entry.kind is Kind.CANCEL:
+            self._stop(entry)
+        elif entry.kind is Kind.EVENT:
+            self.handled(entry)
+        else:
+            waiting = self._waiting.get(entry.position)
+            if waiting is None and self.fibers.reach(self._root, entry.position):
+                self.journal.put_back(entry)
+            elif waiting is None:
+                raise self._unreached(entry)
+            elif entry.kind in MARKS:
+                self._note(waiting, entry)
+            elif waiting.kind is not entry.kind or waiting.name != entry.name:
+                raise self._unreached(entry)
+            else:
+                self._deliver(waiting, entry)
+
+    def _unreached(self, entry: Entry) -> ReplayMismatch:
+        """The code waits elsewhere, or for something else, than where the journal goes on."""
+        fiber, position, attempted = self.fibers.standing(self._root, entry.position)
+        return self.journal.mismatch(entry, position, attempted, fiber.where())
+
+    def _note(self, waiting: Waiting, entry: Entry) -> None:
+        kinds, note = _MARK_ROWS[entry.kind]
+        if waiting.kind not in kinds or waiting.name != entry.name:
+            raise self._unreached(entry)
+        note(waiting, entry)
+
+    def _react(self) -> bool:
+        """Do one thing that needs nothing from outside; False where there is none."""
+        match self.inbox.match():
+            case EventArrived() as event, Handler() as handler:
+                position = handler.next_position()
+                self.handled(self.record(position, Kind.EVENT, event.name, event.payload, ref=event.ref))
+                return True
+            case EventArrived() as event, Waiting() as waiting:
+                self.complete(waiting, event.payload, ref=event.ref)
+                return True
+        return any(self._look_at(waiting) for waiting in list(self.predicates.values()))
+
+    def _look_at(self, waiting: Waiting) -> bool:
+        command = waiting.command
+        assert isinstance(command, Ensure)
+        try:
+            holds = command.predicate()
+        except Exception as error:
+            self.complete(waiting, Failure(error))
+            return True
+        if holds:
+            self.complete(waiting, Value(True))
+        return bool(holds)
+
+    def _ask(self) -> bool:
+        """Ask the host for what the fibers wait for; True where one of them can go on without it."""
+        while self._unasked:
+            waiting = self._unasked.popleft()
+            if self._waiting.get(waiting.position) is waiting:
+                waiting.asked = True
+                ASK[waiting.kind](self, waiting)
+                if not waiting.asked:
+                    return True
+        return False
+
+    # Entries
+
+    def record(self, position: Position, kind: Kind, name: str, outcome: Outcome | None, ref: int = 0) -> Entry:
+        return self.journal.append(Entry(position, kind, name, outcome, self.journal.now, 0, ref))
+
+    def complete(self, waiting: Waiting, outcome: Outcome, ref: int = 0) -> None:
+        attempts = waiting.attempts + 1 if waiting.kind is Kind.SAVE else 0
+        entry = Entry(waiting.position, waiting.kind, waiting.name, outcome, self.journal.now, attempts, ref)
+        self._deliver(waiting, self.journal.append(entry))
+
+    def _deliver(self, waiting: Waiting, entry: Entry) -> None:
+        self._forget(waiting)
+        outcome = entry.outcome
+        assert outcome is not None, "a completion has an outcome"
+        if isinstance(outcome, Failure):
+            self._failures.append((entry.position, outcome.error))
+        elif isinstance(waiting.command, Save):
+            self._undo.push(waiting.command, outcome.value)
+        self.fibers.resume(waiting.fiber, outcome)
+
+    def _forget(self, waiting: Waiting) -> None:
+        del self._waiting[waiting.position]
+        if waiting.kind is Kind.RECEIVE:
+            self.inbox.forget(waiting)
+        elif waiting.kind is Kind.ENSURE:
+            self.predicates.pop(waiting.position, None)
+
+    def handled(self, entry: Entry) -> bool:
+        """Give an event to its handler; False where that made the run fail."""
+        handler = self.inbox.handlers.get(entry.name)
+        if handler is None or handler.next_position() != entry.position or entry.outcome is None:
+            raise self._unreached(entry)
+        assert isinstance(entry.outcome, Value)
+        try:
+            handler.take(entry.outcome.value)
+        except Exception as error:
+            self._fail(error)
+            return False
+        return True
+
+    # Commands
+
+    def _issue(self, fiber: Fiber, command: Any) -> Outcome | None:
+        begin = BEGIN.get(type(command))
+        if begin is None:
+            return Failure(explain_bad_command(command, fiber.where()))
+        return begin(self, fiber, command)
+
+    def wait(self, fiber: Fiber, kind: Kind, name: str, command: Command[Any]) -> Waiting:
+        waiting = Waiting(fiber, fiber.position(), kind, name, command)
+        fiber.waits_for = waiting
+        self._waiting[waiting.position] = waiting
+        self._unasked.append(waiting)
+        return waiting
+
+    def answer(self, fiber: Fiber, kind: Kind, name: str, outcome: Outcome, ref: int = 0) -> Entry:
+        return self.journal.meet(fiber.position(), kind, name, outcome, fiber, ref)
+
+    # Events
+
+    def _started(self, event: Started) -> None:
+        self.journal.load(event.journal)
+        if self._deadline is not None:
+            self.wake_at((), self._deadline)
+
+    def _step_done(self, event: StepDone) -> None:
+        waiting = self._waiting.get(event.position)
+        if waiting is None or waiting.kind is not Kind.SAVE:
+            return  # the result of a step that was cancelled
+        if isinstance(event.outcome, Failure) and self._try_again(waiting, event.outcome):
+            return
+        self.complete(waiting, event.outcome)
+
+    def _try_again(self, waiting: Waiting, failure: Failure) -> bool:
+        command = waiting.command
+        assert isinstance(command, Save)
+        attempts = waiting.attempts + 1
+        if command.options.retry.attempts <= attempts:
+            return False
+        chance = self.chance(attempts, *waiting.position)
+        try:
+            delay = next_delay(command.options.retry, attempts, failure.error, chance)
+        except Exception:  # the user's predicate failed: the step's own error is what matters
+            return False
+        if delay is None:
+            return False
+        due = self.journal.now + delay
+        mark = Entry(waiting.position, Kind.ATTEMPT, waiting.name, failure, self.journal.now, attempts, due)
+        _note_attempt(waiting, self.journal.append(mark))
+        self.wake_at(waiting.position, due)
+        return True
+
+    def _timer_fired(self, event: TimerFired) -> None:
+        if not event.position:
+            self._deadline_came()
+            return
+        waiting = self._waiting.get(event.position)
+        if waiting is None or waiting.due is None:
+            return  # its command was completed or cancelled before
+        if waiting.due > self.journal.now:  # the clock was set back
+            self.wake_at(waiting.position, waiting.due)
+            return
+        match waiting.command:
+            case Save() as command:
+                waiting.due = None
+                run_step(self, waiting, command)
+            case Sleep():
+                self.complete(waiting, NOTHING)
+            case Receive(name, _, default):
+                late = Failure(ReceiveTimeout(f"no event {name!r} came in time"))
+                self.complete(waiting, late if default is MISSING else Value(default))
+            case Ensure():
+                late = Failure(EnsureTimeout(f"the condition at {waiting.fiber.where()} did not hold in time"))
+                self.complete(waiting, late)
+
+    def _deadline_came(self) -> None:
+        if self._stopping is not None or self._deadline is None:
+            return
+        if self._deadline > self.journal.now:
+            self.wake_at((), self._deadline)
+        else:
+            self._stop(self.record((), Kind.CANCEL, _DEADLINE, Value("the deadline has passed")))
+
+    def _event_arrived(self, event: EventArrived) -> None:
+        self.inbox.arrive(event)
+
+    def _answered(self, event: ChildDone | SendDone) -> None:
+        waiting = self._waiting.get(event.position)
+        if waiting is not None and waiting.kind in (Kind.CALL, Kind.START, Kind.SEND):
+            self.complete(waiting, event.outcome, ref=event.ref if isinstance(event, ChildDone) else 0)
+
+    def _cancel_asked(self, event: CancelAsked) -> None:
+        if self._stopping is None:
+            self._stop(self.record((), Kind.CANCEL, "", Value(event.reason), ref=event.ref))
+        else:
+            self._settle(Status.CANCELLED, Failure(Cancelled(event.reason)))
+
+    # Ends
+
+    def _stop(self, entry: Entry) -> None:
+        """The run was cancelled or its deadline has passed: let the workflow clean up and end."""
+        assert isinstance(entry.outcome, Value)
+        self._stopping = entry.name
+        if not self._undo.running:  # an undoing that is under way is not left half done
+            self.fibers.cancel(self._root, Cancelled(entry.outcome.value))
+
+    def _withdraw(self, waiting: Waiting, error: Cancelled) -> None:
+        """A fiber was cancelled while it waits for a command."""
+        self.journal.meet(waiting.position, waiting.kind, waiting.name, Failure(error), waiting.fiber)
+        self._forget(waiting)
+        self._call_off(waiting, error.reason)
+        self.fibers.resume(waiting.fiber, Failure(error))
+
+    def _call_off(self, waiting: Waiting, reason: str) -> None:
+        """Nobody waits any more for what the host was asked for."""
+        if not waiting.asked:
+            return
+        if waiting.kind is Kind.SAVE:
+            self.journal.requests.append(CancelStep(waiting.position))
+        elif isinstance(waiting.command, Call):
+            child, invocation = child_id(self.run_id, waiting), waiting.command.invocation
+            self.journal.requests.append(CancelChild(waiting.position, child, invocation, reason))
+
+    def _ended(self, outcome: Outcome) -> None:
+        """The root, or the undoing, came to its end."""
+        match outcome:
+            case Value() if self._undo.running:
+                self._settle(Status.REVERTED, self._undo.cause)
+            case Value():
+                self._settle(Status.COMPLETED, outcome)
+            case Failure(Cancelled()):
+                late = self._stopping == _DEADLINE
+                self._settle(Status.TIMED_OUT if late else Status.CANCELLED, outcome)
+            case Failure(error):
+                self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._compensate_on_failure and self._undo and not self._undo.running:
+            self.revert(self._root.position(), Failure(error))
+        else:
+            self._settle(Status.FAILED, Failure(error), self._failed_at(error))
+
+    def revert(self, position: Position, cause: Outcome) -> None:
+        """Undo the saved steps, last first, in a fiber of its own; all others end here."""
+        for waiting in list(self._waiting.values()):
+            self._withdraw(waiting, Cancelled("the run reverts"))
+        self.fibers.discard()
+        self._root = self.fibers.spawn((*position, 0), self._undo.unwind(cause))
+
+    def _settle(self, status: Status, outcome: Outcome, failed_at: Position | None = None) -> None:
+        entry = self.journal.peek()
+        if entry is not None:
+            end = "return" if isinstance(outcome, Value) else repr(outcome.error)
+            raise self.journal.mismatch(entry, (), f"the end of the run ({end})", self._root.where())
+        for waiting in self._waiting.values():
+            self._call_off(waiting, "the run that waited has ended")
+        self.journal.requests.append(Settle(status, outcome, failed_at))
+        self._waiting.clear()
+        self.discard()
+
+    def _failed_at(self, error: BaseException) -> Position | None:
+        """The position of the command whose failure this error is, or comes from."""
+        family = _family(error)
+        for position, failure in reversed(self._failures):
+            if id(failure) in family:
+                return position
+        return None
+
+    # Chance
+
+    def draw(self, size: int, *what: int) -> bytes:
+        text = ".".join(map(str, what)).encode()
+        return hashlib.blake2b(text, key=self._seed, digest_size=size).digest()
+
+    def chance(self, *what: int) -> float:
+        return (int.from_bytes(self.draw(8, *what)) >> 11) / (1 << 53)
+
+
+def _family(error: BaseException) -> set[int]:
+    """The identities of an error, of its causes, and of the errors in its groups."""
+    family: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        each = todo.pop()
+        if each is not None and id(each) not in family:
+            family.add(id(each))
+            todo += [each.__cause__, each.__context__]
+            todo += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+    return family
+
+
+def _waiting_text(waiting: Waiting) -> str:
+    text = described(waiting.kind, waiting.name)
+    if waiting.due is not None:
+        text += f" until {datetime_of(waiting.due):%Y-%m-%dT%H:%M:%SZ}"
+    return text
+
+
+def _note_attempt(waiting: Waiting, entry: Entry) -> None:
+    waiting.attempts, waiting.due, waiting.begun = entry.attempts, entry.ref, False
+
+
+def _note_begun(waiting: Waiting, entry: Entry) -> None:
+    waiting.begun = True
+
+
+def _note_armed(waiting: Waiting, entry: Entry) -> None:
+    waiting.due = entry.ref
+
+
+_MARK_ROWS: Final[dict[Kind, tuple[frozenset[Kind], Callable[[Waiting, Entry], None]]]] = {
+    Kind.ATTEMPT: (frozenset({Kind.SAVE}), _note_attempt),
+    Kind.BEGUN: (frozenset({Kind.SAVE}), _note_begun),
+    Kind.ARMED: (frozenset({Kind.SLEEP, Kind.RECEIVE, Kind.ENSURE}), _note_armed),
+}
+"""For each mark: the kinds of command that it can belong to, and what it says about them."""
+
+_EVENTS: Final[dict[type, Callable[[Machine, Any], None]]] = {
+    Started: Machine._started,
+    StepDone: Machine._step_done,
+    TimerFired: Machine._timer_fired,
+    EventArrived: Machine._event_arrived,
+    ChildDone: Machine._answered,
+    SendDone: Machine._answered,
+    CancelAsked: Machine._cancel_asked,
+}

@@ -1,0 +1,50 @@
+"""How an outcome enters a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import suppress
+from types import GeneratorType
+from typing import Any, Final
+
+from continuum.journal import Failure, Outcome, Value
+
+__all__ = ["NOTHING", "discard", "enter"]
+
+NOTHING: Final = Value(None)
+
+_ATTEMPTS_TO_CLOSE: Final = 100
+
+
+def enter(generator: Generator[Any, Any, Any], outcome: Outcome) -> Any:
+    """Go on with the outcome at the generator's yield, up to its next one."""
+    if type(outcome) is Value:
+        return generator.send(outcome.value)
+    assert isinstance(outcome, Failure)
+    return generator.throw(outcome.error)
+
+
+def discard(generator: Generator[Any, Any, Any]) -> None:
+    """Close a generator that is no longer wanted in memory.
+
+    Its ``finally`` blocks may run, since Python gives no other way to let go of a generator; commands
+    they yield are not carried out, and what they raise says nothing about the run. The innermost
+    generator goes first: one that yields while its caller closes it would be left behind, half closed.
+    """
+    for _ in range(_ATTEMPTS_TO_CLOSE):
+        for each in reversed(_chain(generator)):
+            with suppress(BaseException):
+                each.close()
+            if each.gi_frame is not None:  # it yielded a command while closing
+                break
+        else:
+            return
+
+
+def _chain(generator: object) -> list[GeneratorType[Any, Any, Any]]:
+    """The generator, the one that it is inside of by ``yield from``, and so on."""
+    chain = []
+    while isinstance(generator, GeneratorType):
+        chain.append(generator)
+        generator = generator.gi_yieldfrom
+    return chain

@@ -1,0 +1,110 @@
+"""The waist: every command meets the journal here.
+
+Recorded: the command is compared with its entry and answered from it. Past the end: the entry is
+made and asked to be appended. Nothing goes round this, so what a replay sees is what was seen.
+
+Two kinds of commands meet the journal at two moments, the same ones live and on replay. What can be
+answered at once (the time, a random number, the end of a group) is recorded the moment it is
+reached: then the next entry of the journal is its own, or the journal is at its end, or code and
+journal disagree. What has to be waited for is recorded when it completes: its entry is taken from
+the journal while every fiber waits.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Final, Protocol
+
+from continuum.engine.machine.requests import Append, Request
+from continuum.errors import ReplayMismatch
+from continuum.journal import Entry, Kind, Outcome, Position, position_text
+
+__all__ = ["Journal", "Whereabouts", "described"]
+
+
+class Whereabouts(Protocol):
+    """What can tell where in the user's code it is."""
+
+    def where(self) -> str:
+        """Such as ``order.py:12 in order``."""
+
+
+class Journal:
+    """The journal of one run as its machine sees it: what is left to replay, what is to be appended."""
+
+    def __init__(self, run: str) -> None:
+        self._run = run
+        self._recorded: deque[Entry] = deque()
+        self.requests: list[Request] = []
+        self.now = 0
+
+    def load(self, entries: Iterable[Entry]) -> None:
+        """Set what is to be replayed."""
+        self._recorded.extend(entries)
+
+    @property
+    def live(self) -> bool:
+        """Whether everything recorded has been replayed."""
+        return not self._recorded
+
+    def meet(
+        self,
+        position: Position,
+        kind: Kind,
+        name: str,
+        outcome: Outcome,
+        whereabouts: Whereabouts,
+        ref: int = 0,
+    ) -> Entry:
+        """The recorded entry of a command that is answered at once, else a new one of `outcome`."""
+        if not self._recorded:
+            entry = Entry(position, kind, name, outcome, self.now, 0, ref)
+            self.requests.append(Append(entry))
+            return entry
+        entry = self._recorded[0]
+        if entry.position != position or entry.kind != kind or entry.name != name:
+            raise self.mismatch(entry, position, described(kind, name), whereabouts.where())
+        return self._recorded.popleft()
+
+    def peek(self) -> Entry | None:
+        """The next entry to replay, if there is one."""
+        return self._recorded[0] if self._recorded else None
+
+    def take(self) -> Entry:
+        """The next entry to replay, which there must be."""
+        return self._recorded.popleft()
+
+    def put_back(self, entry: Entry) -> None:
+        """Undo the last take."""
+        self._recorded.appendleft(entry)
+
+    def append(self, entry: Entry) -> Entry:
+        """Record something new. Only past the end of what was recorded."""
+        assert not self._recorded, "nothing is appended before the replay is over"
+        self.requests.append(Append(entry))
+        return entry
+
+    def mismatch(self, entry: Entry, position: Position, attempted: str, where: str) -> ReplayMismatch:
+        """The error that says how the code and this recorded entry disagree."""
+        recorded_at, attempted_at = position_text(entry.position), position_text(position)
+        recorded = described(entry.kind, entry.name)
+        lines = [
+            f"the code of {self._run} does not fit its journal at position {recorded_at or '(start)'}:",
+            f"  recorded:  {recorded}" + (f"  at {recorded_at}" if recorded_at != attempted_at else ""),
+            f"  attempted: {attempted}" + (f"  at {attempted_at}" if recorded_at != attempted_at else ""),
+            f"  in the code: {where}",
+            "Nothing is lost. Put the code back, or guard the change with `if (yield Patch('name')):`, or give the "
+            "new code another name= and keep the old workflow registered until its runs are done; then "
+            "start a worker again.",
+        ]
+        return ReplayMismatch("\n".join(lines), position=recorded_at, recorded=recorded, attempted=attempted)
+
+
+def described(kind: Kind, name: str) -> str:
+    """A command as messages show it, such as ``save 'charge'``; a mark as what it belongs to."""
+    kind_text = _MARKED.get(kind, kind)
+    return f"{kind_text} {name!r}" if name else str(kind_text)
+
+
+_MARKED: Final[dict[Kind, str]] = {Kind.ATTEMPT: "save", Kind.BEGUN: "save", Kind.ARMED: "timer"}

@@ -1,0 +1,211 @@
+"""What a machine is told, and what it asks of its host.
+
+Events go in, one at a time; requests come out, in order. The host's one law, *durable before
+visible*: a request is carried out after every :class:`Append` before it is committed. Nothing here
+has behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from continuum.commands import Save
+from continuum.errors import ReplayMismatch
+from continuum.journal import Entry, Outcome, Position, Status, Value, record
+from continuum.workflow import Invocation
+
+__all__ = [
+    "Append",
+    "CancelAsked",
+    "CancelChild",
+    "CancelStep",
+    "ChildDone",
+    "EmitLog",
+    "Event",
+    "EventArrived",
+    "Mismatch",
+    "PublishState",
+    "Request",
+    "RunStep",
+    "SendDone",
+    "SendEvent",
+    "Settle",
+    "StartChild",
+    "Started",
+    "StepDone",
+    "TimerFired",
+    "WakeAt",
+]
+
+# Events
+
+
+@record
+class Started:
+    """The run is taken up; `journal` holds what was recorded of it so far, in order."""
+
+    journal: Sequence[Entry]
+
+
+@record
+class StepDone:
+    """An attempt of the step at `position` ended."""
+
+    position: Position
+    outcome: Outcome
+
+
+@record
+class TimerFired:
+    """The time asked for with WakeAt has come; at ``()`` it is the run's deadline."""
+
+    position: Position
+
+
+@record
+class EventArrived:
+    """Event number `ref` of the run's inbox."""
+
+    ref: int
+    name: str
+    payload: Value
+
+
+@record
+class ChildDone:
+    """The child called, or started, at `position` gave this; for a detached child it is its id.
+
+    `ref` is the number of the message that told it, if one did.
+    """
+
+    position: Position
+    outcome: Outcome
+    ref: int = 0
+
+
+@record
+class SendDone:
+    """The event sent at `position` was delivered, or could not be."""
+
+    position: Position
+    outcome: Outcome
+
+
+@record
+class CancelAsked:
+    """Someone wants the run to end, by message `ref`. Asked a second time, it ends at once."""
+
+    reason: str
+    ref: int = 0
+
+
+Event: TypeAlias = Started | StepDone | TimerFired | EventArrived | ChildDone | SendDone | CancelAsked
+
+# Requests
+
+
+@record
+class Append:
+    """Add this entry to the run's journal."""
+
+    entry: Entry
+
+
+@record
+class RunStep:
+    """Perform the step; `attempt` counts from 1."""
+
+    position: Position
+    command: Save[Any]
+    attempt: int
+
+
+@record
+class CancelStep:
+    """Nobody waits for the step any more: stop it if that can be done."""
+
+    position: Position
+
+
+@record
+class WakeAt:
+    """Feed TimerFired at `due`, in nanoseconds since the epoch, or soon after."""
+
+    position: Position
+    due: int
+
+
+@record
+class StartChild:
+    """Start the Invocation as run `run_id`, and tell its result if it is `awaited`, else its id."""
+
+    position: Position
+    run_id: str
+    invocation: Invocation[Any]
+    awaited: bool
+
+
+@record
+class CancelChild:
+    """The run no longer waits for the child that it called at `position`: have it end."""
+
+    position: Position
+    run_id: str
+    invocation: Invocation[Any]
+    reason: str
+
+
+@record
+class SendEvent:
+    """Deliver an event to another run, exactly once."""
+
+    position: Position
+    run_id: str
+    name: str
+    payload: Any
+
+
+@record
+class EmitLog:
+    """Hand a log entry to the logger."""
+
+    entry: Entry
+
+
+@record
+class PublishState:
+    """What the run shows to the world is now this."""
+
+    state: Mapping[str, Any]
+
+
+@record
+class Settle:
+    """The run has ended. `failed_at` is the position of the command whose error ended it."""
+
+    status: Status
+    outcome: Outcome
+    failed_at: Position | None = None
+
+
+@record
+class Mismatch:
+    """The code does not fit the journal; nothing more will come from this machine."""
+
+    error: ReplayMismatch
+
+
+Request: TypeAlias = (
+    Append
+    | RunStep
+    | CancelStep
+    | WakeAt
+    | StartChild
+    | CancelChild
+    | SendEvent
+    | EmitLog
+    | PublishState
+    | Settle
+    | Mismatch
+)

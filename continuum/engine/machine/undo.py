@@ -1,0 +1,52 @@
+"""What has been saved with a compensation, and undoing it: last first, each once.
+
+The stack is rebuilt by every replay, from the results as the journal holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from continuum.commands import Save
+from continuum.errors import CompensationFailed
+from continuum.journal import Failure, Outcome, Value
+
+__all__ = ["UndoStack"]
+
+
+class UndoStack:
+    """The saved steps that can be undone, newest last."""
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[Save[Any], Any]] = []
+        self.running = False
+        self.cause: Outcome = Value("")  # why the run is undone
+
+    def __bool__(self) -> bool:
+        return bool(self._steps)
+
+    def push(self, command: Save[Any], result: Any) -> None:
+        """Remember a saved step; steps of the undoing itself are not undone."""
+        if command.options.compensate is not None and not self.running:
+            self._steps.append((command, result))
+
+    def unwind(self, cause: Outcome) -> Generator[Any, Any, None]:
+        """Run the compensations, as steps. Raises CompensationFailed at the first that fails for good."""
+        self.running = True
+        self.cause = cause
+        while self._steps:
+            command, result = self._steps.pop()
+            compensate = command.options.compensate
+            assert compensate is not None
+            try:
+                yield Save(compensate, result, name=f"undo {command.name}")
+            except Exception as error:
+                original = cause.error if isinstance(cause, Failure) else None
+                raise CompensationFailed(_told(command, error, len(self._steps), original), original) from error
+
+
+def _told(command: Save[Any], error: Exception, left: int, original: BaseException | None) -> str:
+    text = f"the compensation of step {command.name!r} failed: {error!r}; it is still to be done"
+    text += f", and {left} more before it" if left else ""
+    return text + (f". The run was undone because of {original!r}" if original is not None else "")

@@ -1,0 +1,273 @@
+"""What each command does when it is reached, and what the host is asked for if it has to wait.
+
+One function a command, and two tables. A command that can be answered at once meets the journal and
+gives its outcome; one that has to wait is put among the machine's waiting ones and gives None, and
+once all fibers wait its row in :data:`ASK` turns it into a request. The rest of the machine knows
+commands by these tables only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from uuid import UUID
+
+from continuum.commands import (
+    All,
+    Call,
+    Command,
+    Ensure,
+    Handle,
+    Log,
+    Map,
+    Now,
+    Patch,
+    Publish,
+    Race,
+    Random,
+    Receive,
+    Revert,
+    Save,
+    Send,
+    Sleep,
+    Start,
+    Uuid4,
+)
+from continuum.durations import datetime_of
+from continuum.engine.machine.fibers import Fiber, Group, Waiting
+from continuum.engine.machine.inbox import Handler
+from continuum.engine.machine.outcome import NOTHING
+from continuum.engine.machine.requests import EmitLog, PublishState, RunStep, SendEvent, StartChild
+from continuum.errors import StepUncertain
+from continuum.journal import Entry, Failure, Kind, Outcome, Value, position_text
+
+if TYPE_CHECKING:
+    from continuum.engine.machine.machine import Machine
+
+__all__ = ["ASK", "BEGIN", "child_id", "run_step"]
+
+Begin: TypeAlias = "Callable[[Machine, Fiber, Any], Outcome | None]"
+Ask: TypeAlias = "Callable[[Machine, Waiting], None]"
+
+# A command is reached
+
+
+def _begin_save(machine: Machine, fiber: Fiber, command: Save[Any]) -> None:
+    machine.wait(fiber, Kind.SAVE, command.name, command)
+
+
+def _begin_sleep(machine: Machine, fiber: Fiber, command: Sleep) -> None:
+    machine.wait(fiber, Kind.SLEEP, "", command)
+
+
+def _begin_receive(machine: Machine, fiber: Fiber, command: Receive) -> None:
+    machine.inbox.await_event(machine.wait(fiber, Kind.RECEIVE, command.name, command))
+
+
+def _begin_ensure(machine: Machine, fiber: Fiber, command: Ensure) -> None:
+    waiting = machine.wait(fiber, Kind.ENSURE, "", command)
+    machine.predicates[waiting.position] = waiting
+
+
+def _begin_call(machine: Machine, fiber: Fiber, command: Call[Any]) -> None:
+    machine.wait(fiber, Kind.CALL, command.invocation.workflow.name, command)
+
+
+def _begin_start(machine: Machine, fiber: Fiber, command: Start) -> None:
+    machine.wait(fiber, Kind.START, command.invocation.workflow.name, command)
+
+
+def _begin_send(machine: Machine, fiber: Fiber, command: Send) -> None:
+    machine.wait(fiber, Kind.SEND, command.name, command)
+
+
+def _begin_now(machine: Machine, fiber: Fiber, command: Now) -> Outcome | None:
+    return machine.answer(fiber, Kind.NOW, "", Value(datetime_of(machine.journal.now))).outcome
+
+
+def _begin_random(machine: Machine, fiber: Fiber, command: Random) -> Outcome | None:
+    number = machine.chance(*fiber.path, fiber.next)
+    return machine.answer(fiber, Kind.RANDOM, "", Value(number)).outcome
+
+
+def _begin_uuid4(machine: Machine, fiber: Fiber, command: Uuid4) -> Outcome | None:
+    made = UUID(bytes=machine.draw(16, *fiber.path, fiber.next), version=4)
+    return machine.answer(fiber, Kind.UUID4, "", Value(made)).outcome
+
+
+def _begin_log(machine: Machine, fiber: Fiber, command: Log) -> Outcome:
+    live = machine.journal.live
+    what = {"message": command.message, "fields": dict(command.fields)}
+    entry = machine.answer(fiber, Kind.LOG, "", Value(what))
+    if live:
+        machine.journal.requests.append(EmitLog(entry))
+    return NOTHING
+
+
+def _begin_publish(machine: Machine, fiber: Fiber, command: Publish) -> Outcome:
+    live = machine.journal.live
+    entry = machine.answer(fiber, Kind.PUBLISH, "", Value(dict(command.state)))
+    assert isinstance(entry.outcome, Value)
+    machine.state = {**machine.state, **entry.outcome.value}
+    if live:
+        machine.journal.requests.append(PublishState(machine.state))
+    return NOTHING
+
+
+def _begin_patch(machine: Machine, fiber: Fiber, command: Patch) -> Outcome:
+    if command.name not in machine.patches:
+        entry = machine.journal.peek()
+        recorded = entry is not None and entry.kind is Kind.PATCH and entry.name == command.name
+        machine.patches[command.name] = new = entry is None or recorded
+        if new:
+            machine.answer(fiber, Kind.PATCH, command.name, Value(True))
+    return Value(machine.patches[command.name])
+
+
+def _begin_handle(machine: Machine, fiber: Fiber, command: Handle) -> Outcome | None:
+    come = machine.inbox.count(command.name)
+    entry = machine.answer(fiber, Kind.HANDLE, command.name, NOTHING, ref=come)
+    handler = Handler(entry.position, command.callback)
+    machine.inbox.handle(command.name, handler)
+    for _ in range(entry.ref):  # what has come already is handled before the workflow goes on
+        if machine.journal.live and not machine.inbox.count(command.name):
+            break
+        if not machine.handled(_next_handled(machine, command.name, handler)):
+            return None
+    return NOTHING
+
+
+def _next_handled(machine: Machine, name: str, handler: Handler) -> Entry:
+    if not machine.journal.live:
+        return machine.journal.take()
+    event = machine.inbox.take(name)
+    return machine.record(handler.next_position(), Kind.EVENT, name, event.payload, ref=event.ref)
+
+
+def _begin_all(machine: Machine, fiber: Fiber, command: All) -> None:
+    branch, size = command.branches.__getitem__, len(command.branches)
+    group = Group(fiber, fiber.position(), Kind.ALL, branch, size, tolerant=command.return_exceptions)
+    machine.fibers.branch_out(group)
+
+
+def _begin_race(machine: Machine, fiber: Fiber, command: Race) -> None:
+    branch, size = command.branches.__getitem__, len(command.branches)
+    machine.fibers.branch_out(Group(fiber, fiber.position(), Kind.RACE, branch, size))
+
+
+def _begin_map(machine: Machine, fiber: Fiber, command: Map) -> None:
+    size, tolerant = len(command.items), command.return_exceptions
+    group = Group(fiber, fiber.position(), Kind.MAP, command.branch, size, command.limit, tolerant)
+    machine.fibers.branch_out(group)
+
+
+def _begin_revert(machine: Machine, fiber: Fiber, command: Revert) -> None:
+    entry = machine.answer(fiber, Kind.REVERT, "", Value(command.reason))
+    machine.revert(entry.position, Value(command.reason))
+
+
+# A command has to wait
+
+
+def _ask_save(machine: Machine, waiting: Waiting) -> None:
+    command = waiting.command
+    assert isinstance(command, Save)
+    if waiting.begun:
+        waiting.asked = False
+        uncertain = StepUncertain(
+            f"step {waiting.name!r} of run {machine.run_id!r} was started and its outcome is not known: "
+            "its worker ended in between, and at_most_once forbids to run it again"
+        )
+        machine.complete(waiting, Failure(uncertain))
+    elif waiting.due is not None:
+        machine.wake_at(waiting.position, waiting.due)
+    else:
+        run_step(machine, waiting, command)
+
+
+def run_step(machine: Machine, waiting: Waiting, command: Save[Any]) -> None:
+    """Ask for the next attempt of a step."""
+    attempt = waiting.attempts + 1
+    if command.options.at_most_once:
+        machine.record(waiting.position, Kind.BEGUN, waiting.name, None, ref=attempt)
+    machine.journal.requests.append(RunStep(waiting.position, command, attempt))
+
+
+def _ask_timer(machine: Machine, waiting: Waiting) -> None:
+    if waiting.due is None:
+        due = _due_of(machine, waiting.command)
+        if due is None:
+            return
+        waiting.due = due
+        machine.record(waiting.position, Kind.ARMED, waiting.name, None, ref=due)
+    machine.wake_at(waiting.position, waiting.due)
+
+
+def _due_of(machine: Machine, command: Command[Any]) -> int | None:
+    match command:
+        case Sleep(duration=None, until=int(until)):
+            return until
+        case Sleep(duration=int(length)) | Receive(timeout=int(length)) | Ensure(timeout=int(length)):
+            return machine.journal.now + length
+        case _:
+            return None
+
+
+def _ask_child(machine: Machine, waiting: Waiting) -> None:
+    command = waiting.command
+    assert isinstance(command, Call | Start)
+    child, awaited = child_id(machine.run_id, waiting), isinstance(command, Call)
+    machine.journal.requests.append(StartChild(waiting.position, child, command.invocation, awaited))
+
+
+def child_id(run_id: str, waiting: Waiting) -> str:
+    """The id of the child run of a Call or Start: chosen by the workflow, or made from the position."""
+    command = waiting.command
+    assert isinstance(command, Call | Start)
+    if command.id is not None:
+        return command.id
+    child = f"{run_id}/{position_text(waiting.position)}"
+    if len(child.encode()) <= 128:
+        return child
+    return hashlib.blake2b(child.encode(), digest_size=32).hexdigest()
+
+
+def _ask_send(machine: Machine, waiting: Waiting) -> None:
+    command = waiting.command
+    assert isinstance(command, Send)
+    machine.journal.requests.append(SendEvent(waiting.position, command.run_id, command.name, command.payload))
+
+
+BEGIN: Final[dict[type[Command[Any]], Begin]] = {
+    Save: _begin_save,
+    Sleep: _begin_sleep,
+    Receive: _begin_receive,
+    Handle: _begin_handle,
+    Ensure: _begin_ensure,
+    Now: _begin_now,
+    Random: _begin_random,
+    Uuid4: _begin_uuid4,
+    Log: _begin_log,
+    Publish: _begin_publish,
+    Patch: _begin_patch,
+    All: _begin_all,
+    Race: _begin_race,
+    Map: _begin_map,
+    Call: _begin_call,
+    Start: _begin_start,
+    Send: _begin_send,
+    Revert: _begin_revert,
+}
+"""A row for every command: what happens when it is reached."""
+
+ASK: Final[dict[Kind, Ask]] = {
+    Kind.SAVE: _ask_save,
+    Kind.SLEEP: _ask_timer,
+    Kind.RECEIVE: _ask_timer,
+    Kind.ENSURE: _ask_timer,
+    Kind.CALL: _ask_child,
+    Kind.START: _ask_child,
+    Kind.SEND: _ask_send,
+}
+"""A row for every kind that may have to wait: what the host is asked for."""

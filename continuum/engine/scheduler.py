@@ -1,0 +1,368 @@
+"""The scheduler: gather what has arrived, feed the machines, commit once, perform the effects, repeat.
+
+Everything reaches the scheduler as a call to make, in its mailbox: results of steps, ends of commits, a
+poke that says "look what is there". The calls feed runs, which gather what their machines ask for.
+Then all batches go to the committer in one job, and when it comes back the effects are performed.
+While a commit is under way the next inputs are fed and pile up behind it, so group commit needs no
+timer.
+
+*Durable before visible* is kept here and nowhere else: effects are handed over by
+:meth:`Scheduler._perform` alone, after the batch that led to them.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import Any, Final
+
+import anyio
+
+from continuum.durations import NANOSECONDS
+from continuum.engine.active import Active
+from continuum.engine.effects import Effects
+from continuum.engine.intake import Intake
+from continuum.engine.machine.requests import ChildDone, Event, Request, StepDone, TimerFired
+from continuum.engine.steps import Performer
+from continuum.engine.timers import Timers
+from continuum.journal import Outcome, Position, RunId
+from continuum.mailbox import Mailbox
+from continuum.stamps import Stamps
+from continuum.store.committer import Committer, Job, Plans
+from continuum.store.ends import outcome_of
+from continuum.store.ledger import Ledger
+from continuum.store.protocol import Batch, View
+from continuum.store.records import RunEnd
+from continuum.store.worklist import Nudge, Taken, Worklist
+from continuum.workflow import Registry
+
+__all__ = ["Call", "Scheduler"]
+
+logger = logging.getLogger("continuum.engine")
+
+Call = Callable[[], object]
+Timer = tuple[RunId, Position] | RunId | None
+"""A run's own timer, a run that may leave memory, or a look into the store."""
+
+LINGER: Final = 5 * NANOSECONDS
+"""How long a run that waits stays in memory."""
+
+WINDOW: Final = 1_000
+"""How many runs are worked on at once, at the least; a run that waits is not counted."""
+
+
+class Scheduler:
+    """Works on the runs of one store for one engine, on the loop that :meth:`run` is called from.
+
+    `settled(run_id, end)` is called when a run's end has been committed; `clock` gives nanoseconds
+    since the epoch.
+    """
+
+    def __init__(
+        self,
+        committer: Committer,
+        mailbox: Mailbox[Call],
+        ledger: Ledger,
+        registry: Registry,
+        *,
+        queues: Sequence[str],
+        concurrency: int,
+        clock: Callable[[], int],
+        stamps: Stamps,
+        settled: Callable[[RunId, RunEnd], None],
+    ) -> None:
+        self.ledger = ledger
+        self.committer = committer
+        self.mailbox = mailbox
+        self.clock = clock
+        self.stamps = stamps
+        self.performer = Performer(self._step_landed, ledger.codec, concurrency=concurrency)
+        self.timers: Timers[Timer] = Timers()
+        self._registry = registry
+        self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._has)
+        self._intake = Intake(registry, self._worklist, ledger.codec)
+        self._effects = Effects(self)
+        self._settled = settled
+        self._window = max(WINDOW, 2 * concurrency)
+        self._runs: dict[RunId, Active] = {}
+        self._memory: set[Active] = set()  # those, and those that are just leaving
+        self._touched: dict[RunId, Active] = {}  # those that have something to commit or to perform
+        self._foreign: dict[RunId, list[tuple[RunId, Position]]] = {}  # who waits for runs that others started
+        self._stored_due: int | None = None  # the look that is planned for timers in the store
+        self._idlers: list[anyio.Event] = []
+        self._committing = False
+        self._looking = False
+        self._poked = True
+        self._crowded = False  # there may be more in the store than there was room for
+        self._draining = False  # nothing new is taken up
+        self._drained = False  # no step is in flight any more
+        self._stopped = False
+
+    # The life of the scheduler
+
+    async def run(self) -> None:
+        """Work until :meth:`stop`. Ends early with the store's error when it can no longer be written."""
+        try:
+            async with self.performer:
+                await self._work()
+        finally:
+            for active in self._memory:
+                active.discard()
+            for idle in self._idlers:
+                idle.set()
+
+    async def _work(self) -> None:
+        self._inherit()
+        while not self._stopped:
+            self._look()
+            await self.mailbox.wait(self._patience())
+            for call in self.mailbox.drain():
+                call()
+            self._fire_timers()
+            self._commit()
+            if self._drained and not self._committing:
+                self._leave()
+            while self._idlers and self._idle():
+                self._idlers.pop().set()
+
+    async def stop(self, grace: float) -> None:
+        """Take nothing more up, give steps in flight `grace` seconds, write down what they gave, end."""
+        self._draining = True
+        await self.performer.drain(grace)
+        self.mailbox.post(self._on_drained)
+
+    async def until_idle(self) -> None:
+        """Return when nothing can be done before something arrives or a timer is due."""
+        idle = anyio.Event()
+        self._idlers.append(idle)
+        self.mailbox.wake()
+        await idle.wait()
+
+    def poke(self) -> None:
+        """Something may have come into the store. May be called from any thread."""
+        self.mailbox.post(self._on_poke)
+
+    def _on_poke(self) -> None:
+        self._poked = True
+
+    def _on_drained(self) -> None:
+        self._drained = True
+
+    def _patience(self) -> float | None:
+        """How long nothing has to be done unless something arrives, in seconds."""
+        due = self.timers.next_due()
+        return None if due is None else max(0.0, (due - self.clock()) / NANOSECONDS)
+
+    def _idle(self) -> bool:
+        at_work = self._committing or self._looking or self._poked or self._crowded or self._touched
+        return not at_work and not any(active.busy for active in self._runs.values())
+
+    def _leave(self) -> None:
+        """Hand every run back; stop once that is written down."""
+        for active in list(self._runs.values()):
+            self._release(active)
+        self._commit()
+        self._stopped = not self._committing
+
+    def _has(self, label: str) -> bool:
+        name, _, version = label.partition("\0")
+        known = self._registry.get(name)
+        return known is not None and known.version == version
+
+    # Looking into the store
+
+    def _inherit(self) -> None:
+        """Go on with what a worker that is gone has left."""
+        self._looking = True
+        self._submit(lambda view: self._worklist.inherit(view, self.clock()), self._looked)
+
+    def _look(self) -> None:
+        """Look what is there, if something may be, and there is room for it."""
+        if self._looking or self._draining or not (self._poked or self._crowded):
+            return
+        room = self._window - sum(1 for active in self._runs.values() if active.busy)
+        if room > 0 or self._poked:
+            self._poked, self._looking, self._crowded = False, True, room <= 0
+            then = partial(self._looked, room=room)
+            self._submit(partial(self._look_into, now=self.clock(), room=room), then)
+
+    def _look_into(self, view: View, now: int, room: int) -> list[tuple[Batch | None, Any]]:
+        found: list[tuple[Batch | None, Any]] = list(self._worklist.look(view, now, room, self._runs))
+        found.append((None, self._worklist.next_timer(view, now)))
+        ends = ((child, self.ledger.end(view, child)) for child in list(self._foreign))
+        found.extend((None, (child, end)) for child, end in ends if end is not None)
+        return found
+
+    def _looked(self, job: Job[Any], room: int | None = None) -> None:
+        self._looking = False
+        self._check(job)
+        self._crowded |= room is not None and sum(isinstance(answer, Taken) for _, answer in job.answers) >= room
+        for applied, answer in job.answers:
+            match answer:
+                case Taken() if applied and not self._draining:
+                    self._take_up(answer)
+                case Nudge(run_id, ready, messages):
+                    self._nudge(run_id, ready, messages)
+                case int() if self._stored_due is None or answer < self._stored_due:
+                    self._stored_due = answer
+                    self.timers.add(answer, None)
+                case (child, end):
+                    self._foreign_ended(child, end)
+                case _ if not applied:
+                    self._poked = True  # somebody was faster, or the run has changed: look again
+
+    def _take_up(self, taken: Taken) -> None:
+        active = self._intake.take_up(taken, self.clock())
+        self._runs[active.id] = active
+        self._memory.add(active)
+        self._touch(active)
+
+    def _nudge(self, run_id: RunId, ready: list[bytes], messages: Sequence[tuple[int, Any]]) -> None:
+        active = self._runs.get(run_id)
+        if active is None or active.ended:  # it is just leaving: look again
+            self._poked = True
+            return
+        active.batch.deletes.extend(ready)
+        self._intake.deliver(active, messages, self.clock())
+        self._touch(active)
+
+    def _foreign_ended(self, child: RunId, end: RunEnd) -> None:
+        outcome = outcome_of(self.ledger.codec, child, end)
+        for run_id, position in self._foreign.pop(child, ()):
+            self.answer(run_id, position, ChildDone(position, outcome))
+
+    # Feeding
+
+    def answer(self, run_id: RunId, position: Position, event: Event) -> None:
+        """Feed what became of an effect, if the run is still here."""
+        active = self._runs.get(run_id)
+        if active is not None:
+            active.in_flight.discard(position)
+            self._feed(active, event)
+
+    def await_child(self, run_id: RunId, position: Position, foreign: RunId | None) -> None:
+        """A child is under way. One that the run did not start itself tells nobody: it is looked after."""
+        active = self._runs.get(run_id)
+        if active is not None:
+            active.in_flight.discard(position)
+            self._touch(active)
+            if foreign is not None:
+                active.anchored = True
+                self._foreign.setdefault(foreign, []).append((run_id, position))
+
+    def _feed(self, active: Active, event: Event) -> None:
+        if not active.ended:
+            active.feed(event, self.clock())
+        self._touched[active.id] = active
+
+    def _touch(self, active: Active) -> None:
+        self._touched[active.id] = active
+
+    def _step_landed(self, key: Hashable, outcome: Outcome) -> None:
+        self.mailbox.post(partial(self._step_done, key, outcome))
+
+    def _step_done(self, key: Any, outcome: Outcome) -> None:
+        run_id, position = key
+        self.answer(run_id, position, StepDone(position, outcome))
+
+    def _fire_timers(self) -> None:
+        now = self.clock()
+        for timer in self.timers.pop_due(now):
+            match timer:
+                case None:
+                    self._stored_due = None
+                    self._poked = True
+                case (run_id, position):
+                    active = self._runs.get(run_id)
+                    if active is not None:
+                        self._feed(active, TimerFired(position))
+                case run_id:
+                    self._consider_leaving(run_id, now)
+
+    # Committing
+
+    def _commit(self) -> None:
+        """Send off what the touched runs have gathered, unless a commit is under way."""
+        while self._touched and not self._committing:
+            touched, self._touched = self._touched, {}
+            work = [self._close(active) for active in touched.values()]
+            if any(batch is not None for batch, _ in work):
+                self._committing = True
+                self._submit(lambda view, work=work: work, self._committed)  # type: ignore[misc]
+            else:
+                for _, (active, effects) in work:
+                    self._perform(active, effects)
+
+    def _close(self, active: Active) -> tuple[Batch | None, tuple[Active, list[Request]]]:
+        since = active.idle_since
+        batch, effects = active.close(self.clock())
+        if active.idle_since is not None and active.idle_since != since:
+            self.timers.add(active.idle_since + LINGER, active.id)
+        return batch, (active, effects)
+
+    def _committed(self, job: Job[tuple[Active, list[Request]]]) -> None:
+        self._committing = False
+        self._check(job)
+        for applied, (active, effects) in job.answers:
+            if applied:
+                self._perform(active, effects)
+            else:
+                self._lose(active)
+        self._commit()
+
+    def _perform(self, active: Active, effects: list[Request]) -> None:
+        """What led to these effects is committed: let them happen."""
+        for effect in effects:
+            self._effects.perform(active, effect)
+        if active.closed:
+            self._drop(active)
+        if active.end is not None:
+            self._settled(active.id, active.end)
+            self._poked = self._poked or active.record.parent is not None or bool(self._foreign)
+
+    # Letting go
+
+    def _consider_leaving(self, run_id: RunId, now: int) -> None:
+        """A run has waited for a while: it may leave memory, unless something has come up."""
+        active = self._runs.get(run_id)
+        if active is None or active.busy or active.ended or active.anchored or active.idle_since is None:
+            return
+        if now - active.idle_since >= LINGER and not active.changed and run_id not in self._touched:
+            self._release(active)
+        else:
+            self.timers.add(max(now, active.idle_since) + LINGER, run_id)
+
+    def _release(self, active: Active) -> None:
+        if not active.ended:
+            active.release(self.clock())
+            del self._runs[active.id]
+            self._touch(active)
+
+    def _lose(self, active: Active) -> None:
+        """A check failed: the run is another worker's, or its batch met something unforeseen."""
+        logger.warning("run %s was lost to another worker", active.id, extra={"run_id": active.id})
+        self._drop(active)
+        self._submit(partial(self._worklist.reclaim, run_id=active.id, now=self.clock()), self._looked)
+
+    def _drop(self, active: Active) -> None:
+        if self._runs.get(active.id) is active:
+            del self._runs[active.id]
+        if active.blocked is not None:
+            logger.error("run %s is blocked: %s", active.id, active.blocked, extra={"run_id": active.id})
+        for position in active.in_flight:
+            self.performer.cancel((active.id, position))
+        active.discard()
+        self._memory.discard(active)
+        self._touched.pop(active.id, None)
+        self._poked = self._poked or self._crowded or active.leaving
+
+    # The committer
+
+    def _submit(self, plans: Plans[Any], then: Callable[[Job[Any]], None]) -> None:
+        self.committer.submit(Job(plans, then))
+
+    def _check(self, job: Job[Any]) -> None:
+        if job.error is not None:
+            raise job.error

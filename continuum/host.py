@@ -1,0 +1,270 @@
+"""AsyncEngine: a client, and a worker beside it, inside the caller's own loop.
+
+The engine opens the store, takes the worker's place on it, and runs one background task: the
+scheduler, or for a client that executes nothing the reader of its mailbox. If that task fails, the
+caller's block is cancelled and the reason raised at its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Final, Literal, Self, TypeVar
+
+import anyio
+from anyio.to_thread import run_sync
+
+from continuum.client import AsyncRun, Client, check_queue
+from continuum.durations import Duration
+from continuum.engine.scheduler import Scheduler
+from continuum.errors import BadValue, StoreBusy, StoreClosed
+from continuum.store.codec import Codec
+from continuum.store.ledger import Ledger
+from continuum.store.opening import open_store
+from continuum.store.protocol import Hold, Store
+from continuum.workflow import Invocation, Registry, Workflow
+
+__all__ = ["AsyncEngine"]
+
+logger = logging.getLogger("continuum.engine")
+
+T = TypeVar("T")
+
+DEFAULT_STORE: Final = "./.continuum"
+DEFAULT_CONCURRENCY: Final = 100
+GRACE: Final = 10.0
+PAYLOAD_LIMIT: Final = 16 * 1024 * 1024
+
+
+class AsyncEngine:
+    """Durable execution in an asyncio or trio program. Use it as an async context manager.
+
+    `store` is a path, a URL (``lmdb:///path``, ``memory://``) or a Store; `workflows` are those it
+    knows. With ``work=False`` it starts, sends and reads but executes nothing, and with ``create=False``
+    it refuses a store that is not there. It takes runs of its `queues`, and performs at most
+    `concurrency` steps at a time. ``durability="process"`` skips fsync: what was acknowledged survives
+    ``kill -9``, but a power cut may destroy the store. On leaving, steps in flight get `grace` seconds;
+    what has not ended then is repeated by whoever goes on.
+
+    Raises on entering: StoreError and its kinds (StoreBusy where another worker has the store);
+    on making: BadValue, NotAWorkflow.
+
+    >>> async def main():
+    ...     async with AsyncEngine("./state", workflows=[order]) as engine:
+    ...         run = await engine.start(order("ord-1"), id="ord-1")
+    ...         print(await run.result(timeout=30))
+    """
+
+    def __init__(
+        self,
+        store: str | os.PathLike[str] | Store = DEFAULT_STORE,
+        *,
+        workflows: Iterable[Workflow[..., Any]] = (),
+        queues: Iterable[str] = ("default",),
+        work: bool = True,
+        create: bool = True,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        durability: Literal["power", "process"] = "power",
+        payload_limit: int = PAYLOAD_LIMIT,
+        grace: float = GRACE,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.registry = Registry(workflows)
+        self._where = store
+        self._queues = _checked_queues(queues)
+        self._concurrency = _checked_count(concurrency, "concurrency")
+        self._codec = Codec(_checked_count(payload_limit, "payload_limit"))
+        if durability not in ("power", "process"):
+            raise BadValue(f"durability must be 'power' or 'process', not {durability!r}")
+        self._durability: Literal["power", "process"] = durability
+        self._works = work
+        self._create = create
+        self._grace = grace
+        self._clock = clock
+        self._client: Client | None = None
+        self._scheduler: Scheduler | None = None
+        self._failure: Exception | None = None
+        self.cancels_host = True
+        """Whether a failure of the engine cancels the block that it is used in; if not it is raised at its end."""
+
+    # What a user asks for
+
+    async def start(
+        self,
+        invocation: Invocation[T],
+        id: str | None = None,
+        queue: str | None = None,
+        priority: int = 0,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+    ) -> AsyncRun[T]:
+        """See :meth:`continuum.client.Client.start`."""
+        return await self.client.start(invocation, id, queue, priority, delay, timeout)
+
+    def run(self, id: str) -> AsyncRun[Any]:
+        """See :meth:`continuum.client.Client.run`."""
+        return self.client.run(id)
+
+    async def runs(
+        self, *, status: str | None = None, workflow: str | Workflow[..., Any] | None = None, limit: int | None = None
+    ) -> list[AsyncRun[Any]]:
+        """See :meth:`continuum.client.Client.runs`."""
+        return await self.client.runs(status=status, workflow=workflow, limit=limit)
+
+    async def until_idle(self) -> None:
+        """Return when nothing can be done now: every run has ended, waits, or is for another worker."""
+        client = self.client
+        client.check()
+        if self._scheduler is not None:
+            await self._scheduler.until_idle()
+            client.check()
+
+    @property
+    def client(self) -> Client:
+        """The client of an engine that is open. Raises StoreClosed."""
+        if self._client is None:
+            raise StoreClosed("the engine is not open; use it in a block: `with Engine(...) as engine:`")
+        return self._client
+
+    # Opening and closing
+
+    async def __aenter__(self) -> Self:
+        if self._client is not None:
+            raise BadValue("the engine is open already")
+        async with AsyncExitStack() as stack:
+            store = await run_sync(self._open_store)
+            stack.push_async_callback(_in_thread, store.close)
+            hold = await run_sync(self._take_place, store) if self._works else None
+            if hold is not None:
+                stack.push_async_callback(_in_thread, hold.release)
+            client = self._make_client(store)
+            client.mailbox.bind()
+            stack.push_async_callback(_in_thread, client.committer.close)
+            watch = store.watch(lambda: client.mailbox.post(self._on_change))
+            stack.push_async_callback(_in_thread, watch.close)
+            group = anyio.create_task_group()
+            await stack.enter_async_context(_Unwrapped(group))
+            self._client = client
+            self._background_scope = anyio.CancelScope()
+            group.start_soon(self._background, client, name="continuum")
+            stack.push_async_exit(self._leave)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        handled = await self._stack.__aexit__(kind, error, trace)
+        if error is None and self._failure is not None:
+            raise self._failure
+        return handled
+
+    async def _leave(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let the background task end: at once after an error, else when steps in flight had their time."""
+        client, self._client = self.client, None
+        group_ends_by_itself = False
+        with anyio.CancelScope(shield=True):
+            if self._scheduler is not None and not client.failed:
+                await self._scheduler.stop(self._grace if kind is None else 0.0)
+                group_ends_by_itself = True
+        if not group_ends_by_itself:
+            self._background_scope.cancel()
+
+    async def _background(self, client: Client) -> None:
+        with self._background_scope:
+            try:
+                await (client.pump() if self._scheduler is None else self._scheduler.run())
+                client.fail(StoreClosed(f"the engine on {client.location} was closed"))
+            except BaseException as error:
+                if isinstance(error, Exception):
+                    logger.error("the engine on %s has stopped: %s", client.location, error)
+                client.fail(error if isinstance(error, Exception) else StoreClosed("the engine is closed"))
+                if self.cancels_host or not isinstance(error, Exception):
+                    raise
+                self._failure = error
+
+    def _open_store(self) -> Store:
+        return open_store(self._where, durability=self._durability, create=self._create)
+
+    def _take_place(self, store: Store) -> Hold:
+        hold = store.hold("worker")
+        if hold is None:
+            store.close()
+            raise StoreBusy(
+                f"another worker executes the runs of {store.location}; there is room for one. "
+                "To start, send and read beside it, open the engine with work=False"
+            )
+        return hold
+
+    def _make_client(self, store: Store) -> Client:
+        ledger = Ledger(self._codec)
+        client = Client(
+            store, ledger, self.registry, clock=self._clock, works=self._works, default_queue=self._queues[0]
+        )
+        if self._works:
+            self._scheduler = Scheduler(
+                client.committer,
+                client.mailbox,
+                ledger,
+                self.registry,
+                queues=self._queues,
+                concurrency=self._concurrency,
+                clock=self._clock,
+                stamps=client.stamps,
+                settled=client.settled,
+            )
+            client.poke = self._scheduler.poke
+        return client
+
+    def _on_change(self) -> None:
+        if self._client is not None:
+            self._client.look_for_ends()
+            self._client.poke()
+
+
+class _Unwrapped:
+    """A task group whose errors are raised as they are, where there is one of them."""
+
+    def __init__(self, group: anyio.abc.TaskGroup) -> None:
+        self._group = group
+
+    async def __aenter__(self) -> None:
+        await self._group.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        try:
+            return await self._group.__aexit__(kind, error, trace)
+        except BaseExceptionGroup as group:
+            if any(each is error for each in group.exceptions):
+                return False  # the block's own error matters to who wrote it; ours has been logged
+            if len(group.exceptions) > 1:
+                raise
+            raise group.exceptions[0] from group.exceptions[0].__cause__
+
+
+async def _in_thread(function: Callable[[], object]) -> None:
+    with anyio.CancelScope(shield=True):
+        await run_sync(function)
+
+
+def _checked_queues(queues: Iterable[str]) -> list[str]:
+    if isinstance(queues, str):
+        raise BadValue(f"queues must be a list of names, such as [{queues!r}]")
+    checked = [check_queue(queue) for queue in queues]
+    if not checked:
+        raise BadValue("queues must name at least one queue")
+    return checked
+
+
+def _checked_count(count: object, what: str) -> int:
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise BadValue(f"{what} must be a whole number of 1 or more, not {count!r}")
+    return count

@@ -1,0 +1,49 @@
+"""Numbers that order what one process does to a store, and chance: what no other process is likely to have too."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Final
+from uuid import UUID
+
+__all__ = ["Stamps"]
+
+_SALT_BITS: Final = 10
+_FETCH: Final = 4_096  # bytes of entropy
+
+
+class Stamps:
+    """Times in nanoseconds, each later than the one before even if the clock is set back.
+
+    The lowest bits are chosen at random once, so that two processes do not meet.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
+        self._salt = secrets.randbits(_SALT_BITS)
+        self._last = 0
+        self._entropy = b""
+        self._lock = threading.Lock()
+
+    def next(self) -> int:
+        """The next stamp."""
+        with self._lock:
+            self._last = max(self._clock() >> _SALT_BITS, self._last + 1)
+            return self._last << _SALT_BITS | self._salt
+
+    def entropy(self, size: int) -> bytes:
+        """Random bytes of the system, fetched for many callers at once: each fetch is a system call."""
+        with self._lock:
+            if len(self._entropy) < size:
+                self._entropy = os.urandom(max(size, _FETCH))
+            taken, self._entropy = self._entropy[:size], self._entropy[size:]
+            return taken
+
+    def run_id(self) -> str:
+        """A new run id: a UUID of version 7, so ids sort by the time of their making."""
+        chance = int.from_bytes(self.entropy(10))
+        made = (self._clock() // 1_000_000) << 80 | chance
+        return str(UUID(int=made & ~(0xF << 76 | 0x3 << 62) | 0x7 << 76 | 0x2 << 62))

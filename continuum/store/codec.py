@@ -1,0 +1,298 @@
+"""Values, errors and journal entries to bytes and back.
+
+User values become payloads (:mod:`continuum.store.payload`), pickled by
+:mod:`continuum.store.pickling`. An entry is a packed head and, where it has an outcome, a payload. Everything
+else in the store is a record: a JSON header and a payload. :func:`seal` puts a checksum in front.
+
+This module knows nothing of runs and keys. To look at a payload without loading it, see
+:mod:`continuum.store.preview`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+import zlib
+from functools import lru_cache
+from typing import Any, Final
+
+from continuum.errors import CorruptRecord, PayloadTooLarge, UnpicklableValue, UnsupportedRecord
+from continuum.journal import Entry, Failure, Kind, Outcome, Value
+from continuum.store.culprit import explain
+from continuum.store.exceptions import keep_tracebacks, set_recorded, summarize, traceback_of
+from continuum.store.payload import PLAIN_VALUE, TAGS, join, require_python, split
+from continuum.store.pickling import PROTOCOL, dump_by_value, dump_error, holds_code
+
+__all__ = [
+    "UNLOADED",
+    "UNLOADED_ERROR",
+    "Codec",
+    "Unloaded",
+    "UnloadedError",
+    "seal",
+    "traceback_of",
+    "unseal",
+]
+
+FORMAT: Final = 1
+KINDS: Final = tuple(Kind)
+# By value: the hash of an enum member is computed in Python, that of its value is not.
+KIND_NUMBERS: Final[dict[str, int]] = {str(kind): number for number, kind in enumerate(KINDS)}
+NOTHING, VALUE, ERROR = 0, 1, 2
+HEAD: Final = struct.Struct("<BBBQIQHI")  # format, kind, outcome, at, attempts, ref, positions, name
+HEADER: Final = struct.Struct("<BI")
+CHECKSUM: Final = struct.Struct("<I")
+
+# What cannot be changed needs no copy: decoding it again would give an equal value of the same type.
+ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
+
+ERROR_LIMIT: Final = 64 * 1024  # there is always this much room for an error, however low the limit
+
+_to_json: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
+class Unloaded:
+    """The type of :data:`UNLOADED`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "UNLOADED"
+
+
+class UnloadedError(Exception):
+    """The type of :data:`UNLOADED_ERROR`; never raised."""
+
+
+UNLOADED: Final = Unloaded()
+"""Stands in Value.value where an entry was decoded without loading its payload."""
+
+UNLOADED_ERROR: Final = UnloadedError("the recorded error was not loaded")
+"""Stands in Failure.error where an entry was decoded without loading its payload."""
+
+
+class Codec:
+    """Turns values and entries into bytes. `payload_limit` is in bytes, for one pickled value.
+
+    May be used from several threads at once.
+    """
+
+    def __init__(self, payload_limit: int = 16 * 1024 * 1024) -> None:
+        self.payload_limit = payload_limit
+
+    # Payloads
+
+    def encode(self, value: object, what: str = "value") -> bytes:
+        """The value's payload; raises UnpicklableValue and PayloadTooLarge, which begin with `what`."""
+        try:
+            payload = PLAIN_VALUE + pickle.dumps(value, PROTOCOL)
+        except Exception:  # any code of the user's may run in a pickler
+            return self._encode_by_value(value, what)
+        if b"cloudpickle" in payload:
+            payload = join(payload[1:], code=holds_code(payload[1:]))
+        return self._limited(payload, what)
+
+    def _encode_by_value(self, value: object, what: str) -> bytes:
+        try:
+            data = dump_by_value(value)
+        except Exception as error:  # any code of the user's may run in a pickler
+            raise UnpicklableValue(explain(value, what, error)) from error
+        return self._limited(join(data, code=holds_code(data)), what)
+
+    def _limited(self, payload: bytes, what: str) -> bytes:
+        if len(payload) > self.payload_limit:
+            size, limit = f"{len(payload):,}", f"{self.payload_limit:,}"
+            raise PayloadTooLarge(f"{what}: {size} bytes when pickled, over the limit of {limit}")
+        return payload
+
+    def decode(self, payload: bytes) -> Any:
+        """The value. What loading it raises (ModuleNotFoundError, AttributeError) comes out as it is.
+
+        Raises UnsupportedRecord, before anything is loaded, if it holds code of another Python version,
+        and CorruptRecord.
+        """
+        if payload[:1] == PLAIN_VALUE:
+            return _load(memoryview(payload)[1:])
+        parts = split(payload)
+        if parts.summary is not None:
+            raise CorruptRecord("an error is recorded where a value belongs")
+        require_python(parts.python)
+        return _load(parts.pickle)
+
+    def encode_error(self, error: BaseException) -> bytes:
+        """The error's payload. Never fails: what cannot be pickled is replaced by its repr."""
+        return self._encode_error(error)[0]
+
+    def _encode_error(self, error: BaseException) -> tuple[bytes, BaseException]:
+        data, copy = dump_error(error, max(self.payload_limit, ERROR_LIMIT))
+        return join(data, code=holds_code(data), summary=summarize(error)), copy
+
+    def decode_error(self, payload: bytes) -> BaseException:
+        """The error, with the text of its traceback (:func:`traceback_of`); raises as :meth:`decode`."""
+        parts = split(payload)
+        if parts.summary is None:
+            raise CorruptRecord("a value is recorded where an error belongs")
+        require_python(parts.python)
+        error = _load(parts.pickle)
+        if not isinstance(error, BaseException):
+            raise CorruptRecord("a recorded error is no error")
+        set_recorded(error, parts.summary.traceback)
+        return error
+
+    def traceback(self, payload: bytes) -> str:
+        """The text of a recorded error's traceback, without loading the error; empty for a value."""
+        summary = split(payload).summary
+        return "" if summary is None else summary.traceback
+
+    # Outcomes: what the workflow sees is what the journal holds
+
+    def value(self, value: object, what: str) -> Value:
+        """The value as a replay will see it: a copy. Raises as :meth:`encode`, also for one that does not load."""
+        payload = self.encode(value, what)
+        if type(value) in ATOMS:
+            return Value(value, payload)
+        try:
+            return Value(self.decode(payload), payload)
+        except Exception:  # any code of the user's may run in a pickle
+            return self._value_by_value(value, what)
+
+    def _value_by_value(self, value: object, what: str) -> Value:
+        """The second try: plain pickle makes pickles of errors that do not load, this does not."""
+        payload = self._encode_by_value(value, what)
+        try:
+            return Value(self.decode(payload), payload)
+        except Exception as error:  # any code of the user's may run in a pickle
+            reason = f"{type(error).__name__}: {error}"
+            raise UnpicklableValue(f"{what}: it was pickled but cannot be loaded again: {reason}") from error
+
+    def failure(self, error: BaseException) -> Failure:
+        """The error as a replay will see it: a copy, though with the live traceback. Never fails."""
+        payload, copy = self._encode_error(error)
+        keep_tracebacks(error, copy)
+        return Failure(copy, payload)
+
+    def outcome(self, value: object, what: str) -> Outcome:
+        """What a step gave back; the failure of recording it becomes the step's own."""
+        try:
+            return self.value(value, what)
+        except (UnpicklableValue, PayloadTooLarge) as error:
+            return self.failure(error)
+
+    # Entries
+
+    def encode_entry(self, entry: Entry) -> bytes:
+        """The entry's bytes; the outcome's payload is taken as it is where there is one."""
+        outcome = entry.outcome
+        if outcome is None:
+            form, payload = NOTHING, b""
+        elif isinstance(outcome, Value):
+            form, payload = VALUE, outcome.data or self.encode(outcome.value, entry.name)
+        else:
+            form, payload = ERROR, outcome.data or self.encode_error(outcome.error)
+        position = entry.position
+        name = entry.name.encode("utf-8", "surrogatepass")
+        head = _head(len(position)).pack(
+            FORMAT,
+            KIND_NUMBERS[entry.kind._value_],
+            form,
+            entry.at,
+            entry.attempts,
+            entry.ref,
+            len(position),
+            len(name),
+            *position,
+        )
+        return head + name + payload
+
+    def decode_entry(self, data: bytes, *, load: bool = True) -> Entry:
+        """The entry. With load=False nothing is unpickled: UNLOADED or UNLOADED_ERROR stands beside the data.
+
+        Raises UnsupportedRecord, CorruptRecord, and what :meth:`decode` raises.
+        """
+        if data[:1] not in (b"", b"\x01"):
+            raise UnsupportedRecord(f"a journal entry has format {data[0]}; a newer continuum may have written it")
+        try:
+            _, kind, form, at, attempts, ref, positions, length = HEAD.unpack_from(data)
+            position = _numbers(positions).unpack_from(data, HEAD.size)
+            start = HEAD.size + 4 * positions
+            name = data[start : start + length].decode("utf-8", "surrogatepass")
+        except (struct.error, UnicodeDecodeError) as error:
+            raise CorruptRecord("a journal entry is malformed") from error
+        if kind >= len(KINDS):
+            raise UnsupportedRecord(f"a journal entry is of unknown kind {kind}; a newer continuum may have written it")
+        if start + length > len(data):
+            raise CorruptRecord("a journal entry ends too early")
+        outcome = self._outcome(form, data[start + length :], load)
+        return Entry(position, KINDS[kind], name, outcome, at, attempts, ref)
+
+    def _outcome(self, form: int, payload: bytes, load: bool) -> Outcome | None:
+        if form == NOTHING and not payload:
+            return None
+        if form not in (VALUE, ERROR) or TAGS.get(payload[:1], form == ERROR) != (form == ERROR):
+            raise CorruptRecord("the outcome of a journal entry is malformed")
+        if not load:
+            split(payload)
+            return Value(UNLOADED, payload) if form == VALUE else Failure(UNLOADED_ERROR, payload)
+        if form == VALUE:
+            return Value(self.decode(payload), payload)
+        return Failure(self.decode_error(payload), payload)
+
+    # Records
+
+    def pack(self, header: dict[str, Any], payload: bytes = b"") -> bytes:
+        """A record of plain JSON data and, behind it, a payload or any other bytes."""
+        text = _to_json(header).encode()
+        return HEADER.pack(FORMAT, len(text)) + text + payload
+
+    def unpack(self, data: bytes) -> tuple[dict[str, Any], bytes]:
+        """The header and the payload of a record; raises UnsupportedRecord and CorruptRecord."""
+        if data[:1] not in (b"", b"\x01"):
+            raise UnsupportedRecord(f"a record has format {data[0]}; a newer continuum may have written it")
+        if len(data) < HEADER.size:
+            raise CorruptRecord("a record ends too early")
+        end = HEADER.size + HEADER.unpack_from(data)[1]
+        if end > len(data):
+            raise CorruptRecord("a record ends too early")
+        try:
+            header = json.loads(data[HEADER.size : end])
+        except (ValueError, RecursionError) as error:
+            raise CorruptRecord("the header of a record is no JSON") from error
+        if not isinstance(header, dict):
+            raise CorruptRecord("the header of a record is no object")
+        return header, data[end:]
+
+
+def _load(data: memoryview) -> Any:
+    try:
+        return pickle.loads(data)
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise CorruptRecord("a recorded value is no pickle, or ends too early") from error
+
+
+@lru_cache(maxsize=256)
+def _head(positions: int) -> struct.Struct:
+    return struct.Struct(f"{HEAD.format}{positions}I")
+
+
+@lru_cache(maxsize=256)
+def _numbers(positions: int) -> struct.Struct:
+    return struct.Struct(f"<{positions}I")
+
+
+def seal(key: bytes, body: bytes) -> bytes:
+    """The body with a checksum of key and body in front: bytes that changed or moved are found out."""
+    return CHECKSUM.pack(_checksum(key, body)) + body
+
+
+def unseal(key: bytes, data: bytes) -> bytes:
+    """The body that was sealed for this key; raises CorruptRecord."""
+    body = data[CHECKSUM.size :]
+    if data[: CHECKSUM.size] != CHECKSUM.pack(_checksum(key, body)):
+        raise CorruptRecord(f"the record at {key!r} does not fit its checksum")
+    return body
+
+
+def _checksum(key: bytes, body: bytes) -> int:
+    # Starting from the length keeps apart the pairs that are the same bytes when put together.
+    return zlib.crc32(body, zlib.crc32(key, len(key)))

@@ -1,0 +1,137 @@
+"""The one thread of an engine that talks to its store: it reads, commits, and groups what it commits.
+
+Work comes as *plans*: functions that read a view and give batches to commit, each with the answer it
+leads to. All plans that wait when the thread comes round are asked together, from one view, and
+committed together, in one commit: while it is under way the next plans pile up, so grouping needs no
+timer. A plan whose check failed because somebody else was faster is asked anew.
+
+Answers are handed back in batches too, through one call of `deliver` for each round.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+from continuum.errors import CommitUnknown, StoreClosed, StoreFull
+from continuum.store.ledger import Plan
+from continuum.store.protocol import Batch, Store, View
+from continuum.store.switching import prompt_switching
+
+__all__ = ["Committer", "Job", "Plans", "single"]
+
+T = TypeVar("T")
+Plans = Callable[[View], Sequence[tuple[Batch | None, T]]]
+
+
+class Job(Generic[T]):
+    """Plans on their way through the committer, and then their answers.
+
+    `answers` pairs each plan's answer with whether its batch was applied (a plan without a batch
+    counts as applied); `error` is what stopped them instead.
+    """
+
+    __slots__ = ("_insist", "_planned", "_plans", "answers", "error", "then")
+
+    def __init__(self, plans: Plans[T], then: Callable[[Job[T]], None], *, insist: bool = False) -> None:
+        self._plans = plans
+        self._insist = insist  # ask again until all is applied
+        self._planned: Sequence[tuple[Batch | None, T]] = ()
+        self.then = then
+        self.answers: list[tuple[bool, T]] = []
+        self.error: Exception | None = None
+
+    def ask(self, view: View) -> list[Batch]:
+        """Have the batches made; an error ends the job."""
+        try:
+            self._planned = self._plans(view)
+        except Exception as error:
+            self.error = error
+            self._planned = ()  # of an earlier round
+        return [batch for batch, _ in self._planned if batch is not None]
+
+    def settle(self, applied: Sequence[bool]) -> bool:
+        """Take note of which batches were applied; False if the job has to go round again."""
+        if self._insist and not all(applied):
+            return False
+        left = iter(applied)
+        self.answers = [(True if batch is None else next(left), answer) for batch, answer in self._planned]
+        return True
+
+    @property
+    def done(self) -> bool:
+        """Whether it has been through."""
+        return bool(self.answers) or self.error is not None
+
+    def result(self) -> T:
+        """The one answer of a job of one plan. Raises what stopped it."""
+        if self.error is not None:
+            raise self.error
+        return self.answers[0][1]
+
+
+class Committer:
+    """The thread. Jobs end by a call of ``deliver(jobs)`` on it; the caller takes them to where they belong."""
+
+    def __init__(self, store: Store, deliver: Callable[[list[Job[Any]]], None]) -> None:
+        self._store = store
+        self._deliver = deliver
+        self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
+        self._broken: Exception | None = None  # the store refuses work since this
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="continuum-committer", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job[Any]) -> None:
+        """Put a job in line. Raises StoreClosed after close."""
+        if self._closed:
+            raise StoreClosed(f"the engine on {self._store.location} is closed")
+        self._queue.put(job)
+
+    def close(self) -> None:
+        """Carry out what is in line, then end. May be called more than once."""
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        ending = False
+        while not ending:
+            jobs = [self._queue.get()]
+            while not self._queue.empty():
+                jobs.append(self._queue.get())
+            ending = None in jobs
+            self._round([job for job in jobs if job is not None])
+
+    def _round(self, jobs: list[Job[Any]]) -> None:
+        while jobs:
+            again = self._carry_out(jobs)
+            done = [job for job in jobs if job not in again] if again else jobs
+            self._deliver(done)
+            jobs = again
+
+    def _carry_out(self, jobs: list[Job[Any]]) -> list[Job[Any]]:
+        """One view, one commit; gives the jobs that have to go round again."""
+        try:
+            if self._broken is not None:
+                raise self._broken
+            with prompt_switching():
+                with self._store.view() as view:
+                    asked = [job.ask(view) for job in jobs]
+                batches = [batch for batches in asked for batch in batches]
+                applied = iter(self._store.commit(batches) if batches else ())
+        except Exception as error:
+            if isinstance(error, CommitUnknown | StoreFull):
+                self._broken = error
+            for job in jobs:
+                job.error = error
+            return []
+        results = [[next(applied) for _ in batches] for batches in asked]
+        return [job for job, result in zip(jobs, results, strict=True) if not job.settle(result)]
+
+
+def single(plan: Plan[T], then: Callable[[Job[T]], None]) -> Job[T]:
+    """A job of one plan, which is asked anew until its checks hold."""
+    return Job(lambda view: [plan(view)], then, insist=True)

@@ -1,0 +1,48 @@
+"""How a run ended, from what happened to the record, and from the record to what a waiter gets."""
+
+from __future__ import annotations
+
+from continuum.errors import Cancelled, RunCancelled, RunEnded, RunFailed, RunReverted, RunTimedOut, UsageError
+from continuum.journal import Failure, Outcome, Status, Value
+from continuum.store.codec import Codec
+from continuum.store.records import RunEnd
+
+__all__ = ["end_of", "outcome_of"]
+
+
+def end_of(codec: Codec, status: Status, outcome: Outcome) -> RunEnd:
+    """The record of an end. A result that cannot be recorded makes the run fail with that as its error."""
+    if status is Status.REVERTED and isinstance(outcome, Value):
+        return RunEnd(status, True, str(outcome.value))
+    if isinstance(outcome, Value):
+        try:
+            return RunEnd(status, False, "", codec.encode(outcome.value, "the result of the workflow"))
+        except UsageError as refusal:
+            status, outcome = Status.FAILED, Failure(refusal)
+    error = outcome.error
+    payload = codec.encode_error(error) if outcome.data is None else outcome.data
+    return RunEnd(status, True, error.reason if isinstance(error, Cancelled) else _brief(error), payload)
+
+
+def outcome_of(codec: Codec, run_id: str, end: RunEnd) -> Outcome:
+    """What a waiter gets: the result, or the error that says how the run ended, with its cause."""
+    if not end.failed:
+        return Value(codec.decode(end.payload), end.payload)
+    cause = codec.decode_error(end.payload) if end.payload else None
+    error: RunEnded
+    match end.status:
+        case Status.CANCELLED:
+            error, cause = RunCancelled(run_id, end.reason), None
+        case Status.REVERTED:
+            error = RunReverted(run_id, end.reason)
+        case Status.TIMED_OUT:
+            error, cause = RunTimedOut(run_id, end.reason, codec.traceback(end.payload)), None
+        case _:
+            error = RunFailed(run_id, end.reason, codec.traceback(end.payload))
+    error.__cause__ = cause
+    return Failure(error)
+
+
+def _brief(error: BaseException) -> str:
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return text if len(text) <= 500 else text[:499] + "…"

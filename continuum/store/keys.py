@@ -1,0 +1,164 @@
+"""The key layout: the only place that builds or parses a key.
+
+One letter says what a record is. Numbers are big-endian, so that keys sort as they count; text ends
+with a NUL where something follows it, and neither run ids nor queue names can hold one.
+
+=======  ==========================================  ====================================
+letter   the rest of the key                         the record
+=======  ==========================================  ====================================
+``r``    run                                         what was started (:class:`RunRecord`)
+``s``    run                                         its state (:class:`RunState`)
+``o``    run                                         how it ended; absent until then
+``p``    run                                         what it published
+``c``    run                                         the token of the worker that has it
+``j``    run NUL number                              an entry of its journal
+``i``    run NUL stamp                               a message to it
+``d``    run NUL message id                          that a message was delivered already
+``x``    status, created, run                        index of runs by status
+``q``    queue NUL priority, stamp, run              a worker has to look at the run
+``t``    due, run                                    a worker has to look at it by then
+=======  ==========================================  ====================================
+"""
+
+from __future__ import annotations
+
+import struct
+from functools import lru_cache
+from typing import Final
+
+from continuum.journal import RunId, Status
+
+__all__ = [
+    "claim",
+    "claims",
+    "delivered",
+    "due_of_timer",
+    "inbox",
+    "inbox_prefix",
+    "index",
+    "index_prefix",
+    "journal",
+    "journal_prefix",
+    "number_of",
+    "outcome",
+    "published",
+    "ready",
+    "ready_prefix",
+    "run",
+    "run_of_claim",
+    "run_of_index",
+    "run_of_ready",
+    "run_of_timer",
+    "state",
+    "timer",
+    "timers",
+    "timers_until",
+]
+
+_NUMBER: Final = struct.Struct(">Q")
+_PRIORITY: Final = struct.Struct(">I")
+_STATUSES: Final = {status: bytes([number]) for number, status in enumerate(Status)}
+_MIDDLE: Final = 1 << 31
+
+
+def run(run_id: str) -> bytes:
+    return b"r" + run_id.encode()
+
+
+def state(run_id: str) -> bytes:
+    return b"s" + run_id.encode()
+
+
+def outcome(run_id: str) -> bytes:
+    return b"o" + run_id.encode()
+
+
+def published(run_id: str) -> bytes:
+    return b"p" + run_id.encode()
+
+
+def claim(run_id: str) -> bytes:
+    return b"c" + run_id.encode()
+
+
+def claims() -> bytes:
+    return b"c"
+
+
+def run_of_claim(key: bytes) -> RunId:
+    return RunId(key[1:].decode())
+
+
+@lru_cache(maxsize=4_096)
+def journal_prefix(run_id: str) -> bytes:
+    return b"j" + run_id.encode() + b"\0"
+
+
+def journal(run_id: str, number: int) -> bytes:
+    return journal_prefix(run_id) + _NUMBER.pack(number)
+
+
+def inbox_prefix(run_id: str) -> bytes:
+    return b"i" + run_id.encode() + b"\0"
+
+
+def inbox(run_id: str, stamp: int) -> bytes:
+    return inbox_prefix(run_id) + _NUMBER.pack(stamp)
+
+
+def number_of(key: bytes) -> int:
+    """The number at the end of a journal's or an inbox's key."""
+    number: int = _NUMBER.unpack(key[-8:])[0]
+    return number
+
+
+def delivered(run_id: str, message_id: str) -> bytes:
+    return b"d" + run_id.encode() + b"\0" + message_id.encode()
+
+
+def index_prefix(status: Status) -> bytes:
+    return b"x" + _STATUSES[status]
+
+
+def index(status: Status, created: int, run_id: str) -> bytes:
+    return index_prefix(status) + _NUMBER.pack(created) + run_id.encode()
+
+
+def run_of_index(key: bytes) -> RunId:
+    return RunId(key[10:].decode())
+
+
+def ready_prefix(queue: str) -> bytes:
+    return b"q" + queue.encode() + b"\0"
+
+
+def ready(queue: str, priority: int, stamp: int, run_id: str) -> bytes:
+    """Higher priorities sort first."""
+    urgency = max(0, min(_MIDDLE - priority, 2 * _MIDDLE - 1))
+    return ready_prefix(queue) + _PRIORITY.pack(urgency) + _NUMBER.pack(stamp) + run_id.encode()
+
+
+def run_of_ready(queue: str, key: bytes) -> RunId:
+    return RunId(key[len(ready_prefix(queue)) + 12 :].decode())
+
+
+def timers() -> bytes:
+    return b"t"
+
+
+def timer(due: int, run_id: str) -> bytes:
+    return b"t" + _NUMBER.pack(due) + run_id.encode()
+
+
+def timers_until(now: int) -> bytes:
+    """The end of the timers that are due at `now`."""
+    return b"t" + _NUMBER.pack(now + 1)
+
+
+def run_of_timer(key: bytes) -> RunId:
+    return RunId(key[9:].decode())
+
+
+def due_of_timer(key: bytes) -> int:
+    due: int = _NUMBER.unpack(key[1:9])[0]
+    return due

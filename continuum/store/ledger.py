@@ -1,0 +1,264 @@
+"""Runs, journals, inboxes, timers and ready queues in terms of keys: every rule of the data lives here.
+
+The ledger holds no store. It reads from a view, and what is to change it writes down in a
+:class:`~continuum.store.protocol.Batch`, with the checks under which the change is right. Whoever
+has such a *plan* (a function from a view to batch and answer) gives it to the committer, which
+commits the batch and, where a check failed because somebody else was faster, asks the plan anew.
+
+This is what a client needs; the worker's side is in :mod:`continuum.store.worklist`.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeAlias, TypeVar
+
+from continuum.errors import RunExists, RunFinished, RunNotFound, WrongState
+from continuum.journal import FINISHED, MARKS, Entry, Failure, Kind, RunId, Status, position_text
+from continuum.store import keys
+from continuum.store.codec import Codec, unseal
+from continuum.store.protocol import Batch, View
+from continuum.store.records import Address, Message, RunEnd, RunRecord, RunState, read, write
+
+__all__ = ["HistoryRow", "Ledger", "Plan", "RunInfo"]
+
+T = TypeVar("T")
+Plan: TypeAlias = Callable[[View], tuple[Batch | None, T]]
+"""Reads a view; gives what is to be committed (None: nothing) and the answer once it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What is known of a run: as it was started, how it stands, and how it ended if it did."""
+
+    record: RunRecord
+    state: RunState
+    end: RunEnd | None = None
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def workflow(self) -> str:
+        return self.record.workflow
+
+    @property
+    def status(self) -> Status:
+        return self.state.status
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryRow:
+    """One command of a run's history. `payload` is its pickled value, or its error where `failed`."""
+
+    position: str
+    kind: str
+    name: str
+    at: int
+    attempts: int
+    failed: bool
+    payload: bytes
+
+
+class Ledger:
+    """The rules of the data, for those who start, send and read."""
+
+    def __init__(self, codec: Codec) -> None:
+        self.codec = codec
+
+    # Reading
+
+    def record(self, view: View, run_id: str) -> RunRecord:
+        """What was started under that id. Raises RunNotFound."""
+        key = keys.run(run_id)
+        data = view.get(key)
+        if data is None:
+            raise RunNotFound(run_id)
+        return read(self.codec, RunRecord, key, data)
+
+    def state(self, view: View, run_id: str) -> RunState:
+        """How the run stands. Raises RunNotFound."""
+        key = keys.state(run_id)
+        data = view.get(key)
+        if data is None:
+            raise RunNotFound(run_id)
+        return read(self.codec, RunState, key, data)
+
+    def end(self, view: View, run_id: str) -> RunEnd | None:
+        """How the run ended, or None as long as it has not."""
+        key = keys.outcome(run_id)
+        data = view.get(key)
+        return None if data is None else read(self.codec, RunEnd, key, data)
+
+    def info(self, view: View, run_id: str) -> RunInfo:
+        """All of that together. Raises RunNotFound."""
+        return RunInfo(self.record(view, run_id), self.state(view, run_id), self.end(view, run_id))
+
+    def runs(
+        self, view: View, status: Status | None = None, workflow: str | None = None, limit: int | None = None
+    ) -> list[RunInfo]:
+        """Runs, newest first, of that status and workflow if they are named."""
+        statuses = [status] if status is not None else list(Status)
+        found = (self.info(view, run_id) for run_id in _newest_first(view, statuses))
+        return list(islice((info for info in found if workflow in (None, info.workflow)), limit))
+
+    def published(self, view: View, run_id: str) -> bytes | None:
+        """What the run published, pickled; None if it did not. Raises RunNotFound."""
+        if view.get(keys.run(run_id)) is None:
+            raise RunNotFound(run_id)
+        key = keys.published(run_id)
+        data = view.get(key)
+        return None if data is None else unseal(key, data)
+
+    def entries(self, view: View, run_id: str, start: int = 0, *, load: bool = True) -> Iterator[tuple[int, Entry]]:
+        """The run's journal from that number on; without `load` no value is unpickled."""
+        for key, data in view.scan(keys.journal_prefix(run_id), start=keys.journal(run_id, start)):
+            yield keys.number_of(key), self.codec.decode_entry(unseal(key, data), load=load)
+
+    def history(self, view: View, run_id: str) -> list[HistoryRow]:
+        """The completed commands of a run, in the order of their completion. Raises RunNotFound."""
+        self.record(view, run_id)
+        entries = (entry for _, entry in self.entries(view, run_id, load=False))
+        return [_history_row(entry) for entry in entries if entry.kind not in MARKS]
+
+    # Starting, sending, ending
+
+    def start(self, view: View, record: RunRecord, wake: int | None = None) -> tuple[Batch | None, bool]:
+        """Create a run, due at once or at `wake`; False if it exists. Raises RunExists."""
+        key = keys.run(record.id)
+        data = view.get(key)
+        if data is not None:
+            existing = read(self.codec, RunRecord, key, data)
+            if existing.workflow != record.workflow:
+                raise RunExists(record.id, existing.workflow)
+            return None, False
+        batch = Batch(checks=[(key, None)], puts=[write(self.codec, key, record)], notify=True)
+        self.put_state(batch, record, None, RunState(Status.PENDING, record.created, wake=wake))
+        if wake is None:
+            self.put_ready(batch, record.address, record.created)
+        return batch, True
+
+    def send(
+        self, view: View, run_id: str, message: Message, stamp: int, message_id: str | None = None
+    ) -> tuple[Batch | None, None]:
+        """Put an event into a run's inbox. Raises RunNotFound or RunFinished.
+
+        With a `message_id` the same message is delivered once, however often it is sent.
+        """
+        record = self.record(view, run_id)
+        marker = None if message_id is None else keys.delivered(run_id, message_id)
+        if marker is not None and view.get(marker) is not None:
+            return None, None
+        state = self.state(view, run_id)
+        if state.status in FINISHED:
+            raise RunFinished(run_id, state.status, f"event {message.name!r} can no longer reach it")
+        batch = Batch(checks=[(keys.outcome(run_id), None)], notify=True)
+        if marker is not None:
+            batch.checks.append((marker, None))
+            batch.puts.append((marker, b""))
+        self.put_message(batch, run_id, message, stamp)
+        self.put_ready(batch, record.address, stamp)
+        return batch, None
+
+    def cancel(self, view: View, run_id: str, reason: str, stamp: int) -> tuple[Batch | None, bool]:
+        """Ask a run to end; True if it has ended with that. Raises RunNotFound or RunFinished.
+
+        A run that no worker has begun is settled here; so is one that nobody works on and that was
+        asked before, such as a blocked one.
+        """
+        record, state = self.record(view, run_id), self.state(view, run_id)
+        if state.status in FINISHED:
+            raise RunFinished(run_id, state.status, "it cannot be cancelled any more")
+        idle = view.get(keys.claim(run_id)) is None
+        if idle and ((state.status is Status.PENDING and not state.rewind) or self._asked_to_end(view, run_id)):
+            batch = Batch(checks=[(keys.claim(run_id), None), self.unchanged(view, run_id)])
+            self.put_end(batch, record, state, RunEnd(Status.CANCELLED, True, reason), stamp)
+            return batch, True
+        batch = Batch(checks=[(keys.outcome(run_id), None)], notify=True)
+        self.put_message(batch, run_id, Message("cancel", reason=reason), stamp)
+        self.put_ready(batch, record.address, stamp)
+        return batch, False
+
+    def retry(self, view: View, run_id: str, stamp: int) -> tuple[Batch | None, None]:
+        """Let a failed run go on from the step that failed. Raises RunNotFound or WrongState."""
+        record, state = self.record(view, run_id), self.state(view, run_id)
+        if state.status is not Status.FAILED:
+            raise WrongState(run_id, state.status, "only a failed run can be retried")
+        batch = Batch(checks=[self.unchanged(view, run_id)], deletes=[keys.outcome(run_id)], notify=True)
+        again = state.now(Status.PENDING, stamp, failed_at=state.failed_at, rewind=True)
+        self.put_state(batch, record, state, again)
+        self.put_ready(batch, record.address, stamp)
+        return batch, None
+
+    def _asked_to_end(self, view: View, run_id: str) -> bool:
+        messages = (read(self.codec, Message, *pair) for pair in view.scan(keys.inbox_prefix(run_id)))
+        return any(message.kind == "cancel" for message in messages)
+
+    # Pieces of a batch
+
+    def unchanged(self, view: View, run_id: str) -> tuple[bytes, bytes | None]:
+        """The check that the run's state is still as the view has it."""
+        key = keys.state(run_id)
+        return key, view.get(key)
+
+    def put_state(self, batch: Batch, record: RunRecord, old: RunState | None, new: RunState) -> None:
+        """Change a run's state, its place in the index and its timer with it."""
+        run_id, created = record.id, record.created
+        batch.puts.append(write(self.codec, keys.state(run_id), new))
+        if old is None or old.status is not new.status:
+            if old is not None:
+                batch.deletes.append(keys.index(old.status, created, run_id))
+            batch.puts.append((keys.index(new.status, created, run_id), b""))
+        if old is not None and old.wake is not None and old.wake != new.wake:
+            batch.deletes.append(keys.timer(old.wake, run_id))
+        if new.wake is not None and (old is None or old.wake != new.wake):
+            batch.puts.append((keys.timer(new.wake, run_id), b""))
+
+    def put_ready(self, batch: Batch, address: Address, stamp: int) -> None:
+        """Have a worker that has the run's workflow look at it."""
+        run_id, queue, priority, workflow, version = address
+        batch.puts.append((keys.ready(queue, priority, stamp, run_id), f"{workflow}\0{version}".encode()))
+
+    def put_message(self, batch: Batch, run_id: str, message: Message, stamp: int) -> None:
+        """Put a message into a run's inbox, where no other has that stamp."""
+        key = keys.inbox(run_id, stamp)
+        batch.checks.append((key, None))
+        batch.puts.append(write(self.codec, key, message))
+
+    def put_end(
+        self,
+        batch: Batch,
+        record: RunRecord,
+        old: RunState,
+        end: RunEnd,
+        stamp: int,
+        failed_at: Iterable[int] | None = None,
+    ) -> None:
+        """Settle a run, and tell the parent that waits for it."""
+        at = None if failed_at is None else list(failed_at)
+        batch.puts.append(write(self.codec, keys.outcome(record.id), end))
+        self.put_state(batch, record, old, old.now(end.status, stamp, reason=end.reason, failed_at=at))
+        batch.notify = True
+        if record.parent is None or record.parent_position is None:
+            return
+        message = Message("child", record.id, end.reason, record.parent_position, end.status, end.failed, end.payload)
+        self.put_message(batch, record.parent.run_id, message, stamp)
+        self.put_ready(batch, record.parent, stamp)
+
+
+def _newest_first(view: View, statuses: Iterable[Status]) -> Iterator[RunId]:
+    """The ids of runs of those statuses, merged from the index by the time of their creation."""
+    scans = (((key[2:], key) for key, _ in view.scan(keys.index_prefix(status), reverse=True)) for status in statuses)
+    return (keys.run_of_index(key) for _, key in heapq.merge(*scans, reverse=True))
+
+
+def _history_row(entry: Entry) -> HistoryRow:
+    outcome = entry.outcome
+    payload = b"" if outcome is None or outcome.data is None else outcome.data
+    failed = isinstance(outcome, Failure)
+    kind = Kind(entry.kind).value
+    return HistoryRow(position_text(entry.position), kind, entry.name, entry.at, entry.attempts, failed, payload)

@@ -1,0 +1,86 @@
+"""From what an engine is given, a path, a URL or a store, to a store."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import unquote
+
+from continuum.errors import BadValue, StoreError
+from continuum.store.lmdb import LmdbStore
+from continuum.store.memory import MemoryStore, Space
+from continuum.store.protocol import Store
+
+__all__ = ["open_store"]
+
+SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+_spaces: dict[str, Space] = {}
+_guard = threading.Lock()
+
+
+def open_store(where: str | os.PathLike[str] | Store, *, durability: str = "power", create: bool = True) -> Store:
+    """The store at a path, at a URL, or the one given.
+
+    ``lmdb:///absolute/path`` is the same as the path. ``memory://`` is a new store in memory, and
+    ``memory://name`` the one of that name in this process. Raises BadValue for anything that is none
+    of these, and StoreError as :class:`LmdbStore` does.
+
+        store = open_store("./state")
+    """
+    if durability not in ("power", "process"):
+        raise BadValue(f"durability is 'power' or 'process', not {durability!r}")
+    if not isinstance(where, str | os.PathLike):
+        return _given(where)
+    text = os.fspath(where)
+    match = SCHEME.fullmatch(text) if isinstance(where, str) else None
+    if match is None:
+        return _open_lmdb(text, durability, create)
+    scheme, rest = match.groups()
+    opener = OPENERS.get(scheme.lower())
+    if opener is None:
+        known = ", ".join(f"{name}://" for name in OPENERS)
+        raise BadValue(f"a store is a path or a URL that begins with one of {known}, not with {scheme}://")
+    return opener(rest, durability, create)
+
+
+def _given(where: Store) -> Store:
+    if not all(callable(getattr(where, name, None)) for name in ("view", "commit", "watch", "hold")):
+        raise BadValue(f"a store is a path, a URL or a Store, not {where!r}")
+    return where
+
+
+def _open_lmdb(path: str, durability: str, create: bool) -> Store:
+    if not path:
+        raise BadValue("the path of a store is empty")
+    return LmdbStore(path, durability=durability, create=create)
+
+
+def _open_lmdb_url(rest: str, durability: str, create: bool) -> Store:
+    if not rest.startswith("/"):
+        raise BadValue(f"the path in a URL is absolute: lmdb:///{rest}, with three slashes")
+    path = unquote(rest)
+    return _open_lmdb(path.removeprefix("/") if re.match(r"/[A-Za-z]:", path) else path, durability, create)
+
+
+def _open_memory(name: str, durability: str, create: bool) -> Store:
+    if not name:
+        return MemoryStore()
+    with _guard:
+        return MemoryStore(_spaces.setdefault(name, Space(name)))
+
+
+def _open_postgres(rest: str, durability: str, create: bool) -> Store:
+    # The rest may hold a password.
+    raise StoreError("stores in PostgreSQL are not available in this version of continuum")
+
+
+OPENERS: Final[dict[str, Callable[[str, str, bool], Store]]] = {
+    "lmdb": _open_lmdb_url,
+    "memory": _open_memory,
+    "postgresql": _open_postgres,
+    "postgres": _open_postgres,
+}

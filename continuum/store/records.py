@@ -1,0 +1,123 @@
+"""The records about a run, besides its journal, and their bytes.
+
+A record is a header of plain data, which anyone can read, and where users' values are part of it a
+pickled payload behind it, which is not touched by who only wants to look.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+
+from continuum.journal import Position, RunId, Status
+from continuum.store.codec import Codec, seal, unseal
+
+__all__ = ["Address", "Message", "RunEnd", "RunRecord", "RunState", "read", "write"]
+
+
+class Address(NamedTuple):
+    """What it takes to have a worker look at a run."""
+
+    run_id: RunId
+    queue: str
+    priority: int
+    workflow: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What was started; never changed. Times are nanoseconds since the epoch; `payload` holds the arguments.
+
+    `parent_position` is where the parent waits for this run, or None if it does not wait.
+    """
+
+    id: RunId
+    workflow: str
+    version: str
+    queue: str
+    created: int
+    seed: str
+    priority: int = 0
+    deadline: int | None = None
+    parent: Address | None = None
+    parent_position: list[int] | None = None
+    payload: bytes = b""
+
+    def __post_init__(self) -> None:
+        if self.parent is not None:
+            object.__setattr__(self, "parent", Address(*self.parent))
+
+    @property
+    def address(self) -> Address:
+        """Where the run's worker is found."""
+        return Address(self.id, self.queue, self.priority, self.workflow, self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class RunState:
+    """How a run stands. `wake` is when a timer of it is due; `failed_at` where it failed."""
+
+    status: Status
+    updated: int
+    waiting_for: str = ""
+    reason: str = ""
+    wake: int | None = None
+    failed_at: list[int] | None = None
+    rewind: bool = False  # take back what was recorded since failed_at before going on
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+
+    def failed_position(self) -> Position | None:
+        """`failed_at` as a position."""
+        return None if self.failed_at is None else tuple(self.failed_at)
+
+    def now(self, status: Status, updated: int, **changes: Any) -> RunState:
+        """The state after a change; what is not named is as in a new one."""
+        return replace(RunState(status, updated), **changes)
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run ended: `payload` is its result, or its error where `failed`."""
+
+    status: Status
+    failed: bool
+    reason: str = ""
+    payload: bytes = b""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "status", Status(self.status))
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message to a run: an event by its name, a request to end with its reason, or the end of child `name`."""
+
+    kind: Literal["event", "cancel", "child"]
+    name: str = ""
+    reason: str = ""
+    position: list[int] | None = None
+    status: str = ""
+    failed: bool = False
+    payload: bytes = b""
+
+
+Record: TypeAlias = RunRecord | RunState | RunEnd | Message
+R = TypeVar("R", RunRecord, RunState, RunEnd, Message)
+
+
+def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
+    """The pair to put: the key, and the record's bytes under it."""
+    header = {name: getattr(record, name) for name in record.__slots__}
+    payload: bytes = header.pop("payload", b"")
+    return key, seal(key, codec.pack(header, payload))
+
+
+def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
+    """The record that was written under that key."""
+    header, payload = codec.unpack(unseal(key, data))
+    if "payload" in kind.__slots__:
+        header["payload"] = payload
+    return kind(**header)

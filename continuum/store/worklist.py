@@ -1,0 +1,211 @@
+"""The worker's side of the ledger: finding runs to work on, claiming them, and writing down what came of it.
+
+A run is worked on by who holds its claim: a record with the worker's token. Every batch that a worker
+writes for a run checks it, so a worker that lost a run can do nothing to it.
+
+What a worker has to look at stands in its queues and among the timers. Looking at a run that is not
+in its memory means to claim it: in one batch the claim is written, what led there is taken away, and
+the state becomes running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from continuum.journal import TAKES, Entry, Kind, Position, RunId, Status, Value
+from continuum.stamps import Stamps
+from continuum.store import keys
+from continuum.store.codec import seal
+from continuum.store.ledger import Ledger
+from continuum.store.protocol import Batch, View
+from continuum.store.records import Address, Message, RunEnd, RunRecord, RunState, read, write
+
+__all__ = ["Nudge", "Taken", "Worklist"]
+
+
+@dataclass(slots=True)
+class Taken:
+    """A run that was claimed, with all it takes to go on; or `error`, where something cannot be loaded."""
+
+    record: RunRecord
+    state: RunState
+    journal: list[tuple[int, Entry]] = field(default_factory=list)
+    messages: list[tuple[int, Message]] = field(default_factory=list)
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class Nudge:
+    """Something came for a run that is in memory; `ready` are the keys that said so."""
+
+    run_id: RunId
+    ready: list[bytes]
+    messages: list[tuple[int, Message]]
+
+
+class Worklist:
+    """One worker's view of the ledger. `token` is what it claims runs with."""
+
+    def __init__(
+        self, ledger: Ledger, stamps: Stamps, token: bytes, queues: Sequence[str], wanted: Callable[[str], bool]
+    ) -> None:
+        self._ledger = ledger
+        self.codec = ledger.codec
+        self._stamps = stamps
+        self._token = token
+        self._queues = queues
+        self._wanted = wanted  # whether the worker has that workflow and version
+
+    # Finding and claiming
+
+    def look(
+        self, view: View, now: int, room: int, here: Collection[str]
+    ) -> list[tuple[Batch | None, Taken | Nudge | None]]:
+        """What there is to do: nudges for the runs that are `here`, claims for at most `room` others."""
+        found: list[tuple[Batch | None, Taken | Nudge | None]] = []
+        for run_id, ready in self._calls(view, now).items():
+            if run_id in here:
+                found.append((None, Nudge(run_id, ready, self.messages(view, run_id))))
+            elif room > 0 and (claimed := self._claim(view, run_id, ready, now, None)) is not None:
+                found.append(claimed)
+                room -= 1
+        return found
+
+    def inherit(self, view: View, now: int) -> list[tuple[Batch | None, Taken | Nudge | None]]:
+        """Claims for the runs whose worker is gone, and for those that are blocked.
+
+        Only for a worker that knows itself to be alone.
+        """
+        left = [(keys.run_of_claim(key), token) for key, token in view.scan(keys.claims()) if token != self._token]
+        blocked = [(keys.run_of_index(key), None) for key, _ in view.scan(keys.index_prefix(Status.BLOCKED))]
+        claims = (self._claim(view, run_id, [], now, token) for run_id, token in [*left, *blocked])
+        return [claim for claim in claims if claim is not None]
+
+    def reclaim(self, view: View, run_id: RunId, now: int) -> list[tuple[Batch | None, Taken | None]]:
+        """A claim for a run that this worker holds already, as the store says, but no longer has in memory."""
+        if view.get(keys.claim(run_id)) != self._token:
+            return []
+        claim = self._claim(view, run_id, [], now, self._token)
+        return [] if claim is None else [claim]
+
+    def next_timer(self, view: View, now: int) -> int | None:
+        """When the first timer after `now` is due."""
+        for key, _ in view.scan(keys.timers(), start=keys.timers_until(now), limit=1):
+            return keys.due_of_timer(key)
+        return None
+
+    def messages(self, view: View, run_id: str) -> list[tuple[int, Message]]:
+        """The run's inbox, by number."""
+        pairs = view.scan(keys.inbox_prefix(run_id))
+        return [(keys.number_of(key), read(self.codec, Message, key, data)) for key, data in pairs]
+
+    def _calls(self, view: View, now: int) -> dict[RunId, list[bytes]]:
+        """The runs that a worker should look at, most urgent first, with the keys that say so."""
+        calls: dict[RunId, list[bytes]] = {}
+        for queue in self._queues:
+            for key, label in view.scan(keys.ready_prefix(queue)):
+                if self._wanted(label.decode()):
+                    calls.setdefault(keys.run_of_ready(queue, key), []).append(key)
+        for key, _ in view.scan(keys.timers(), stop=keys.timers_until(now)):
+            calls.setdefault(keys.run_of_timer(key), [])
+        return calls
+
+    def _claim(
+        self, view: View, run_id: RunId, ready: list[bytes], now: int, left: bytes | None
+    ) -> tuple[Batch, Taken | None] | None:
+        if view.get(keys.run(run_id)) is None or view.get(keys.outcome(run_id)) is not None:
+            return self._clear(view, run_id, ready), None
+        record, state = self._ledger.record(view, run_id), self._ledger.state(view, run_id)
+        held = view.get(keys.claim(run_id))
+        if held != left or record.queue not in self._queues or not self._wanted(f"{record.workflow}\0{record.version}"):
+            return None
+        batch = Batch([(keys.claim(run_id), held), self._ledger.unchanged(view, run_id)], deletes=ready)
+        batch.puts.append((keys.claim(run_id), self._token))
+        running = state.now(Status.RUNNING, now, rewind=state.rewind, failed_at=state.failed_at)
+        self._ledger.put_state(batch, record, state, running)
+        return batch, self._load(view, record, running)
+
+    def _load(self, view: View, record: RunRecord, state: RunState) -> Taken:
+        taken = Taken(record, state)
+        try:
+            taken.journal = list(self._ledger.entries(view, record.id))
+            taken.messages = self.messages(view, record.id)
+            taken.args, taken.kwargs = self.codec.decode(record.payload)
+        except Exception as error:  # told by who claimed it: the run is blocked until it can be loaded
+            taken.error = error
+        return taken
+
+    def _clear(self, view: View, run_id: RunId, ready: list[bytes]) -> Batch:
+        """Take away what came for a run that has ended, or was never started."""
+        left = [key for key, _ in view.scan(keys.inbox_prefix(run_id))]
+        return Batch(
+            [(keys.outcome(run_id), view.get(keys.outcome(run_id)))], deletes=[*ready, *left, keys.claim(run_id)]
+        )
+
+    # Writing down
+
+    def fenced(self, run_id: str) -> Batch:
+        """An empty batch that does nothing unless this worker holds the run."""
+        return Batch(checks=[(keys.claim(run_id), self._token)])
+
+    def append(self, batch: Batch, run_id: str, number: int, entry: Entry) -> None:
+        """Add an entry to the run's journal; the message it takes leaves the inbox with that."""
+        key = keys.journal(run_id, number)
+        batch.puts.append((key, seal(key, self.codec.encode_entry(entry))))
+        if entry.ref and entry.kind in TAKES:
+            batch.deletes.append(keys.inbox(run_id, entry.ref))
+
+    def take_back(self, batch: Batch, run_id: str, number: int, entry: Entry) -> tuple[int, Message] | None:
+        """Remove an entry from the run's journal, for a retry; an event it had taken is in the inbox again."""
+        batch.deletes.append(keys.journal(run_id, number))
+        if entry.kind not in (Kind.RECEIVE, Kind.EVENT) or not entry.ref or not isinstance(entry.outcome, Value):
+            return None
+        message = Message("event", entry.name, payload=entry.outcome.data or b"")
+        batch.puts.append(write(self.codec, keys.inbox(run_id, entry.ref), message))
+        return entry.ref, message
+
+    def forget_sent(self, batch: Batch, run_id: str, message_id: str) -> None:
+        """The sender has recorded that its message was delivered: it will not be sent again."""
+        batch.deletes.append(keys.delivered(run_id, message_id))
+
+    def publish(self, batch: Batch, run_id: str, state: Any) -> None:
+        """Set what the run shows to the world."""
+        key = keys.published(run_id)
+        payload = self.codec.encode(state, "what is published")
+        batch.puts.append((key, seal(key, payload)))
+        batch.notify = True
+
+    def end(
+        self,
+        batch: Batch,
+        record: RunRecord,
+        old: RunState,
+        end: RunEnd,
+        failed_at: Position | None,
+        messages: Collection[int],
+    ) -> None:
+        """Settle the run, and let go of it."""
+        self._ledger.put_end(batch, record, old, end, self._stamps.next(), failed_at)
+        batch.deletes.append(keys.claim(record.id))
+        batch.deletes.extend(keys.inbox(record.id, number) for number in messages)
+
+    def change(self, batch: Batch, record: RunRecord, old: RunState, new: RunState) -> None:
+        """Change the run's state."""
+        self._ledger.put_state(batch, record, old, new)
+
+    def release(self, batch: Batch, record: RunRecord, *, call: bool = False) -> None:
+        """Let go of the run; with `call` another worker is to go on with it at once."""
+        batch.deletes.append(keys.claim(record.id))
+        if call:
+            self._ledger.put_ready(batch, record.address, self._stamps.next())
+
+    def ask_to_end(self, batch: Batch, address: Address, reason: str) -> None:
+        """Have another run end, whether it has been started yet or not."""
+        stamp = self._stamps.next()
+        self._ledger.put_message(batch, address.run_id, Message("cancel", reason=reason), stamp)
+        self._ledger.put_ready(batch, address, stamp)
+        batch.notify = True

@@ -1,0 +1,179 @@
+"""What a workflow is: the decorator, the Invocation that a call of it makes, and the registry.
+
+Calling a workflow runs nothing. The arguments are checked against the signature at once, and what
+comes back is a value that can be started, called as a child, used as a branch, or inlined.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from continuum.durations import Duration, nanoseconds
+from continuum.errors import BadArguments, BadValue, NotAWorkflow, UnknownWorkflow
+
+__all__ = ["Invocation", "Registry", "Workflow", "workflow"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+Body = Generator[Any, Any, R]
+
+
+@dataclass(frozen=True, slots=True)
+class Invocation(Generic[R_co]):
+    """A workflow together with checked arguments. ``yield from`` runs it inline in another workflow."""
+
+    workflow: Workflow[..., R_co]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+    def __iter__(self) -> Generator[Any, Any, R_co]:
+        return self.body()
+
+    def body(self) -> Generator[Any, Any, R_co]:
+        """A fresh generator of the workflow's code."""
+        return self.workflow.function(*self.args, **self.kwargs)
+
+    def __repr__(self) -> str:
+        shown = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
+        return f"{self.workflow.name}({', '.join(shown)})"
+
+
+class Workflow(Generic[P, R]):
+    """A generator function that can be executed durably, made by :func:`workflow`."""
+
+    def __init__(
+        self,
+        function: Callable[P, Body[R]],
+        *,
+        name: str | None = None,
+        version: str = "1",
+        queue: str | None = None,
+        timeout: Duration | None = None,
+        compensate_on_failure: bool = False,
+    ) -> None:
+        _check_function(function)
+        self.function = function
+        self.name = _checked_label(function.__name__ if name is None else name, "the name of a workflow")
+        self.version = _checked_label(version, "the version of a workflow")
+        self.queue = None if queue is None else _checked_label(queue, "the queue of a workflow")
+        self.timeout = None if timeout is None else nanoseconds(timeout, "workflow(timeout=)")
+        self.compensate_on_failure = compensate_on_failure
+        self.signature = inspect.signature(function)
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Invocation[R]:
+        """Check the arguments and give the Invocation. Raises BadArguments; nothing is run."""
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise BadArguments(f"{self.name}{self.signature}: {error}") from None
+        return Invocation(self, args, kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Workflow[P, R]:
+        if instance is not None:
+            raise NotAWorkflow(
+                f"workflow {self.name!r} is defined in a class; a workflow is a function of its module or "
+                "a staticmethod, since an instance would have to be stored with every run"
+            )
+        return self
+
+    def __repr__(self) -> str:
+        return f"<workflow {self.name!r} version {self.version!r}>"
+
+
+@overload
+def workflow(function: Callable[P, Body[R]], /) -> Workflow[P, R]: ...
+
+
+@overload
+def workflow(
+    *,
+    name: str | None = None,
+    version: str = "1",
+    queue: str | None = None,
+    timeout: Duration | None = None,
+    compensate_on_failure: bool = False,
+) -> Callable[[Callable[P, Body[R]]], Workflow[P, R]]: ...
+
+
+def workflow(
+    function: Callable[P, Body[R]] | None = None, /, **options: Any
+) -> Workflow[P, R] | Callable[[Callable[P, Body[R]]], Workflow[P, R]]:
+    """Make a workflow of a generator function.
+
+    `name` is how runs refer to it (default: the function's own name), `version` a label that a worker
+    must have to take a run, `queue` where its runs wait unless start says otherwise, `timeout` a
+    deadline for each run (seconds, a timedelta, or text such as ``"2h"``). With
+    `compensate_on_failure` a run that fails undoes its saved steps and ends as reverted.
+
+    Raises NotAWorkflow for anything but a plain generator function, BadValue for a bad option.
+
+    >>> from continuum import Save, workflow
+    >>> @workflow
+    ... def greet(name: str):
+    ...     return (yield Save(str.title, name))
+    >>> greet("ada")
+    greet('ada')
+    """
+    if function is not None:
+        return Workflow(function)
+    return lambda decorated: Workflow(decorated, **options)
+
+
+def _check_function(function: object) -> None:
+    shown = getattr(function, "__qualname__", repr(function))
+    if isinstance(function, Workflow):
+        raise NotAWorkflow(f"{shown} is a workflow already; decorate it once")
+    if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
+        raise NotAWorkflow(
+            f"{shown} is async; a workflow is a plain `def` with `yield` (its steps may be async functions)"
+        )
+    if not inspect.isgeneratorfunction(function):
+        raise NotAWorkflow(
+            f"{shown} is not a generator function: a workflow is a `def` that yields commands, "
+            "such as `result = yield Save(step, argument)`"
+        )
+
+
+def _checked_label(label: object, what: str) -> str:
+    if not isinstance(label, str) or not label.isprintable() or not 0 < len(label.encode()) <= 128:
+        raise BadValue(f"{what} must be 1 to 128 bytes of printable text, not {label!r}")
+    return label
+
+
+class Registry:
+    """The workflows that one engine knows, by name."""
+
+    def __init__(self, workflows: Iterable[Workflow[..., Any]] = ()) -> None:
+        self._workflows: dict[str, Workflow[..., Any]] = {}
+        for each in workflows:
+            self.add(each)
+
+    def add(self, added: object) -> None:
+        """Register a workflow. Raises NotAWorkflow, or BadValue for a second one of the same name."""
+        if not isinstance(added, Workflow):
+            shown = getattr(added, "__qualname__", repr(added))
+            raise NotAWorkflow(f"{shown} is not a workflow; decorate its generator function with @workflow")
+        if self._workflows.setdefault(added.name, added) is not added:
+            raise BadValue(f"two workflows are called {added.name!r}; give one another name=")
+
+    def get(self, name: str) -> Workflow[..., Any] | None:
+        """The workflow of that name, or None."""
+        return self._workflows.get(name)
+
+    def __getitem__(self, name: str) -> Workflow[..., Any]:
+        try:
+            return self._workflows[name]
+        except KeyError:
+            raise UnknownWorkflow(name, self._workflows) from None
+
+    def __iter__(self) -> Iterator[Workflow[..., Any]]:
+        return iter(self._workflows.values())
+
+    def __len__(self) -> int:
+        return len(self._workflows)

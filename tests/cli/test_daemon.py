@@ -1,0 +1,158 @@
+"""The daemon: what it takes up, how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+from projects import SAFETY, Project, until
+
+Background = Callable[..., subprocess.Popen[str]]
+
+
+def read_until(process: subprocess.Popen[str], begins: str) -> str:
+    """The first line on standard error that begins so."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(begins):
+            return line
+    raise AssertionError(f"nothing began with {begins!r}")
+
+
+def stopping(project: Project, background: Background, number: int) -> subprocess.Popen[str]:
+    """A daemon that was told to stop while it is at work on a step that does not end."""
+    assert project("start", "flows:gated", "gate", "--id", "a").returncode == 0
+    daemon = background("run", "flows")
+    until((project.path / "gate.begun").exists)
+    daemon.send_signal(number)
+    read_until(daemon, "stopping")
+    return daemon
+
+
+def test_the_ready_line_names_store_workflows_and_queues(project: Project, background: Background) -> None:
+    daemon = background("run", "flows:order", "flows:echo", "--queue", "a", "--queue", "b")
+    line = read_until(daemon, "ready")
+    assert line == "ready: store store, workflows order, echo, queues a, b\n"
+
+
+def test_a_daemon_works_on_what_comes_while_it_runs(project: Project, background: Background) -> None:
+    daemon = background("run", "flows.py")
+    read_until(daemon, "ready")
+    done = project("start", "flows:echo", "7", "--id", "a", "--wait")
+    assert done.stdout == "a\n7\n"
+    daemon.terminate()
+    assert daemon.wait(SAFETY) == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+def test_a_signal_lets_steps_in_flight_end(project: Project, background: Background, number: int, code: int) -> None:
+    daemon = stopping(project, background, number)
+    (project.path / "gate.go").touch()
+    assert daemon.wait(SAFETY) == code
+    history = json.loads(project("history", "a", "--json").stdout)
+    assert [step["value"] for step in history if step["kind"] == "save"] == ["gate"]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_at_once(project: Project, background: Background, number: int, code: int) -> None:
+    daemon = stopping(project, background, number)
+    daemon.send_signal(number)
+    assert daemon.wait(SAFETY) == code
+    assert json.loads(project("history", "a", "--json").stdout) == []
+    (project.path / "gate.go").touch()
+    project.work()
+    assert project("result", "a").stdout == '"gate"\n'
+
+
+def test_a_second_worker_is_refused_with_5(project: Project, background: Background) -> None:
+    read_until(background("run", "flows"), "ready")
+    second = project("run", "flows")
+    assert (second.returncode, second.stdout) == (5, "")
+    assert second.stderr.startswith("error: another worker")
+    assert second.stderr.count("\n") == 1
+
+
+def test_runs_that_wait_do_not_hold_a_worker_that_runs_until_idle(project: Project) -> None:
+    assert project("start", "flows:order", "ord-1", "--id", "a").returncode == 0
+    assert project("start", "flows:echo", "1", "--id", "b").returncode == 0
+    assert project("run", "flows", "--until-idle").returncode == 0
+    assert [run["status"] for run in json.loads(project("ls", "--json").stdout)] == ["completed", "waiting"]
+
+
+def test_a_worker_takes_only_its_queues_and_workflows(project: Project) -> None:
+    project("start", "flows:echo", "--id", "a", "--queue", "slow")
+    project("start", "flows:echo", "--id", "b")
+    project("start", "flows:failing", "--id", "c", "--queue", "slow")
+    assert project("run", "flows:echo", "--queue", "slow", "--until-idle").returncode == 0
+    statuses = {run["id"]: run["status"] for run in json.loads(project("ls", "--json").stdout)}
+    assert statuses == {"a": "completed", "b": "pending", "c": "pending"}
+
+
+def test_a_workflow_whose_queue_is_not_served_is_told(project: Project) -> None:
+    project.write("billing.py", "from continuum import *\n@workflow(queue='billing')\ndef bill():\n    yield Now()\n")
+    told = project("run", "billing", "--until-idle").stderr
+    assert "runs of bill wait in queue 'billing'" in told
+    assert "wait in queue" not in project("run", "billing", "--until-idle", "--queue", "billing").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nope"],
+        ["flows:nope"],
+        ["flows", "--concurrency", "0"],
+        ["flows", "--durability", "none"],
+        ["flows", "--queue", "a\tb"],
+        ["flows", "other.py"],
+    ],
+)
+def test_a_daemon_that_makes_no_sense_exits_with_2(project: Project, arguments: list[str]) -> None:
+    project.write("other.py", "from continuum import *\n@workflow\ndef order():\n    yield Now()\n")
+    done = project("run", *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not (project.path / "store").exists()
+
+
+def test_a_run_that_a_script_started_goes_on_in_a_daemon(project: Project) -> None:
+    assert project.python("flows.py").returncode == 0
+    project.work()
+    assert project("result", "from-script").stdout == '"Point(x=8)"\n'
+
+
+@pytest.mark.parametrize("command", [["start", "flows:order", "x", "--wait"], ["history", "a", "--follow"]])
+def test_ctrl_c_ends_a_wait_with_130(project: Project, background: Background, command: list[str]) -> None:
+    assert project("start", "flows:order", "x", "--id", "a").returncode == 0
+    waiting = background(*command)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline()
+    waiting.send_signal(signal.SIGINT)
+    _, told = waiting.communicate(timeout=SAFETY)
+    assert (waiting.returncode, told) == (130, "")
+
+
+def test_a_history_is_followed_until_the_run_has_ended(project: Project, background: Background) -> None:
+    assert project("start", "flows:gated", "gate", "--id", "a").returncode == 0
+    background("run", "flows", "--until-idle", stderr=subprocess.DEVNULL)
+    until((project.path / "gate.begun").exists)
+    following = background("history", "a", "--follow")
+    assert following.stdout is not None
+    assert following.stdout.readline().startswith("POSITION")
+    (project.path / "gate.go").touch()
+    printed, _ = following.communicate(timeout=SAFETY)
+    assert following.returncode == 0
+    assert printed.split()[:3] == ["0", "save", "gate"]
+
+
+def test_log_lines_go_to_standard_error(project: Project) -> None:
+    project.write("logs.py", "from continuum import *\n@workflow\ndef logs():\n    yield Log('seen once')\n")
+    assert project("start", "logs").returncode == 0
+    done = project("run", "logs", "--until-idle")
+    assert "seen once" in done.stderr
+    assert done.stdout == ""
+    assert project("start", "logs").returncode == 0
+    assert "seen once" not in project("run", "logs", "--until-idle", "--log-level", "error").stderr

@@ -1,0 +1,47 @@
+"""What all tests share: async tests (`pytestmark = pytest.mark.anyio`) run on asyncio and on trio.
+
+``--rounds N`` says how often the programs of `tests/crash` are killed.
+"""
+
+from __future__ import annotations
+
+import secrets
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hosts import OpenEngine, opened
+
+ROUNDS = 10
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options of this test suite."""
+    parser.addoption("--rounds", type=int, default=ROUNDS, help="how often programs are killed in the crash tests")
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """The loop that an async test runs on."""
+    backend: str = request.param
+    return backend
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    """How often a program is killed."""
+    count: int = request.config.getoption("--rounds")
+    return count
+
+
+@pytest.fixture(params=["lmdb", "memory"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A store that can be opened again, on disk and in memory."""
+    return str(tmp_path / "store") if request.param == "lmdb" else f"memory://{secrets.token_hex(8)}"
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def open_engine(request: pytest.FixtureRequest, where: str, monkeypatch: pytest.MonkeyPatch) -> OpenEngine:
+    """Open a blocking engine on the store `where`; its own loop is one of asyncio or trio."""
+    monkeypatch.setattr("continuum.blocking.BACKEND", request.param)
+    return partial(opened, where)

@@ -1,0 +1,81 @@
+"""A worker that is killed: 50 steps, each of which writes a line to a file, in one of several ways to run them.
+
+usage: stepping.py STORE LIFE RUN
+
+It says "ready" when it is about to work, and ends by itself when the run has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from continuum import Engine, Map, Receive, Save, Sleep, workflow
+
+STEPS = 50
+LIMIT = 5
+EVENTS = 5
+
+
+def make(effects: str, number: int) -> int:
+    """Leave a trace: which step, in which life of the program."""
+    life = os.environ["LIFE"]
+    file = os.open(effects, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(file, f"{life} {number}\n".encode())
+    finally:
+        os.close(file)
+    return number * number
+
+
+async def make_later(effects: str, number: int) -> int:
+    """The same on the loop."""
+    return make(effects, number)
+
+
+@workflow
+def one_by_one(effects: str, executor: str) -> Any:
+    results = []
+    for number in range(STEPS):
+        if executor == "async":
+            results.append((yield Save(make_later, effects, number)))
+        else:
+            results.append((yield Save(make, effects, number, executor=executor)))  # type: ignore[arg-type]
+    return results
+
+
+@workflow
+def side_by_side(effects: str, executor: str) -> Any:
+    def branch(number: int) -> Any:
+        if executor == "async":
+            return (yield Save(make_later, effects, number))
+        return (yield Save(make, effects, number, executor=executor))  # type: ignore[arg-type]
+
+    return (yield Map(branch, range(STEPS), limit=LIMIT))
+
+
+@workflow
+def with_pauses(effects: str, executor: str) -> Any:
+    received, results = [], []
+    for number in range(STEPS):
+        results.append((yield Save(make, effects, number, executor=executor)))  # type: ignore[arg-type]
+        if number % (STEPS // EVENTS) == 0:
+            yield Sleep(0.005)
+            received.append((yield Receive("go")))
+    return results, received
+
+
+WORKFLOWS = {each.name: each for each in (one_by_one, side_by_side, with_pauses)}
+
+
+def main(store: str, life: str, run: str) -> None:
+    """Work on the store until the run has ended."""
+    os.environ["LIFE"] = life
+    with Engine(store, workflows=WORKFLOWS.values()) as engine:
+        print("ready", flush=True)
+        engine.run(run).result()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,149 @@
+"""kill -9 at random moments: every step's effect is there, and repeated only where a kill hit that very step.
+
+More rounds than usual: ``pytest tests/crash --rounds 200``.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stepping
+from hosts import TOO_LONG, opened
+from stepping import EVENTS, LIMIT, STEPS
+
+import continuum
+from continuum.errors import RunNotFound
+
+ROOT = Path(continuum.__file__).parent.parent
+PROGRAM = Path(__file__).with_name("stepping.py")
+
+VARIANTS = [
+    ("one_by_one", "thread", 1),
+    ("one_by_one", "async", 1),
+    ("one_by_one", "inline", 1),
+    ("one_by_one", "process", 1),
+    ("side_by_side", "thread", LIMIT),
+    ("side_by_side", "async", LIMIT),
+    ("side_by_side", "process", LIMIT),
+    ("with_pauses", "thread", 1),
+]
+
+
+class Killings:
+    """One run after another, worked on by a program that is killed again and again."""
+
+    def __init__(self, directory: Path, variant: str, executor: str, in_flight: int) -> None:
+        self.store = str(directory / "store")
+        self.directory = directory
+        self.workflow = stepping.WORKFLOWS[variant]
+        self.executor = executor
+        self.in_flight = in_flight
+        self.pace = 1.5 if executor == "process" else 0.08  # seconds: about as long as a run takes
+        self.spread: list[int] = []  # how many steps were recorded at each kill
+        self.life = 0
+        self.kills = 0
+        self.runs = 0
+
+    def start(self) -> str:
+        """A new run, and the events that it will ask for."""
+        self.runs += 1
+        name = f"run-{self.runs}"
+        self.recorded: dict[int, set[int]] = {}  # life -> the steps that were recorded at its end
+        with opened(self.store, work=False) as client:
+            run = client.start(self.workflow(str(self.directory / name), self.executor), id=name)
+            if self.workflow.name == "with_pauses":
+                for number in range(EVENTS):
+                    run.send("go", number)
+        return name
+
+    def live(self, name: str, moment: float | None) -> bool:
+        """Let the program work and kill it after that time; True if it had ended by then."""
+        self.life += 1
+        arguments = [sys.executable, str(PROGRAM), self.store, str(self.life), name]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            if moment is not None:
+                time.sleep(moment)
+            ended = process.poll() is not None
+            if moment is not None and not ended:
+                process.send_signal(signal.SIGKILL)
+            process.wait(TOO_LONG * 4)
+        self.kills += process.returncode == -signal.SIGKILL
+        assert process.returncode in (0, -signal.SIGKILL)
+        self.recorded[self.life] = set(self.positions(name))
+        if process.returncode:
+            self.spread.append(len(self.recorded[self.life]))
+        return process.returncode == 0
+
+    def positions(self, name: str) -> list[int]:
+        """The numbers of the steps that are recorded; each may be there once."""
+        with opened(self.store, work=False) as client:
+            try:
+                history = client.run(name).history()
+            except RunNotFound:
+                return []
+        positions = [step.position for step in history]
+        assert len(positions) == len(set(positions)), "a position is there twice"
+        values = [step.value for step in history if step.kind == "save"]
+        return [round(value**0.5) for value in values]
+
+    def check(self, name: str) -> None:
+        """What the run leads to, and what its steps have left in the file."""
+        with opened(self.store, work=False) as client:
+            result = client.run(name).result(TOO_LONG)
+        squares = [number * number for number in range(STEPS)]
+        if self.workflow.name == "with_pauses":
+            assert result == (squares, list(range(EVENTS)))
+        else:
+            assert result == squares
+        assert sorted(self.recorded[self.life]) == list(range(STEPS))
+        self.check_effects((self.directory / name).read_text().splitlines())
+
+    def check_effects(self, lines: list[str]) -> None:
+        effects: dict[int, list[int]] = defaultdict(list)  # life -> the steps that had an effect
+        for line in lines:
+            life, number = map(int, line.split())
+            effects[life].append(number)
+        assert set().union(*effects.values()) == set(range(STEPS)), "an effect is missing"
+        before: set[int] = set()  # what was recorded when this life began
+        for life, recorded in sorted(self.recorded.items()):
+            made = effects[life]
+            assert len(made) == len(set(made)), "a step ran twice in one life"
+            assert not before & set(made), "a step ran again after its result was recorded"
+            assert before <= recorded, "a record is gone"
+            assert len(set(made) - recorded) <= self.in_flight, "a step ran before what led to it was recorded"
+            if self.in_flight == 1:
+                assert made == sorted(made)
+                assert recorded == set(range(len(recorded)))
+            before = recorded
+
+
+@pytest.mark.parametrize(("variant", "executor", "in_flight"), VARIANTS, ids=lambda value: str(value))
+def test_every_steps_effect_is_there_and_repeated_only_where_a_kill_hit_it(
+    tmp_path: Path, rounds: int, variant: str, executor: str, in_flight: int, record_property: Any
+) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    record_property("seed", seed)
+    chance = random.Random(seed)
+    killings = Killings(tmp_path, variant, executor, in_flight)
+    while killings.kills < rounds:
+        name = killings.start()
+        while not killings.live(name, chance.uniform(0, killings.pace)):
+            if killings.kills >= rounds:
+                killings.live(name, None)
+                break
+        killings.check(name)
+    print(f"{killings.kills} kills in {killings.life} lives of {killings.runs} runs, after {killings.spread} steps")
+    assert killings.kills >= rounds

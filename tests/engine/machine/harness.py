@@ -1,0 +1,249 @@
+"""A scripted host of one run, without a loop, a disk or a clock.
+
+    play = Play(order("ord-1"))
+    play.done("charge", 7)      # the command in flight of that name, or at that position ("0.1.0")
+    play.tick(3600)             # the clock goes on; timers that are due are fired, the earliest first
+    play.send("approved", "alice")
+    assert play.result == ...
+    again = play.replay()       # another machine takes the run up from a copy of the journal
+
+The host keeps the laws of a real one, and watches that the machine keeps its own: nothing recorded is
+asked for again, nothing is asked for twice.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from continuum import Invocation, Save
+from continuum.durations import NANOSECONDS
+from continuum.engine.machine.machine import Machine
+from continuum.engine.machine.requests import (
+    Append,
+    CancelAsked,
+    CancelChild,
+    CancelStep,
+    ChildDone,
+    EmitLog,
+    Event,
+    EventArrived,
+    Mismatch,
+    PublishState,
+    Request,
+    RunStep,
+    SendDone,
+    SendEvent,
+    Settle,
+    StartChild,
+    Started,
+    StepDone,
+    TimerFired,
+    WakeAt,
+)
+from continuum.errors import ReplayMismatch
+from continuum.journal import MARKS, TAKES, Entry, Failure, Kind, Outcome, Position, Status, Value, position_text
+
+
+def do(name: str, *args: Any, **options: Any) -> Save[Any]:
+    """A step of that name; what it does is up to the test."""
+    return Save(_never_called, *args, name=name, **options)
+
+
+def _never_called(*args: Any) -> None:
+    raise AssertionError("the machine calls no step")
+
+
+def discard_all() -> None:
+    """Let go of all machines; a generator that is collected in the middle of a cleanup would complain."""
+    while _machines:
+        _machines.pop().discard()
+
+
+_machines: list[Machine] = []
+
+START = 1_700_000_000 * NANOSECONDS
+
+
+class Play:
+    """A run and its host. `cuts` are the lengths that the journal had between feeds."""
+
+    def __init__(
+        self,
+        invocation: Invocation[Any],
+        journal: list[Entry] | None = None,
+        *,
+        events: list[EventArrived] | None = None,
+        now: int = START,
+        timeout: float | None = None,
+        run_id: str = "run-1",
+    ) -> None:
+        self.invocation, self.timeout, self.run_id = invocation, timeout, run_id
+        self.journal: list[Entry] = list(journal or [])
+        self.now = now
+        self.events: list[EventArrived] = list(events or [])  # all that were ever sent
+        self.requests: list[Request] = []  # of the last feed
+        self.in_flight: dict[Position, RunStep | StartChild | SendEvent] = {}
+        self.timers: dict[Position, int] = {}
+        self.ran: list[str] = []  # names of the steps asked for
+        self.logged: list[str] = []
+        self.published: dict[str, Any] = {}
+        self.stopped: list[str] = []  # steps by position, children by id
+        self.settled: Settle | None = None
+        self.mismatch: ReplayMismatch | None = None
+        self.cuts = [len(self.journal)]
+        self._completed = {entry.position for entry in self.journal if entry.position and entry.kind not in MARKS}
+        workflow = invocation.workflow
+        self.machine = Machine(
+            run_id,
+            invocation.body(),
+            seed=b"seed",
+            label=f"workflow {workflow.name!r}",
+            deadline=None if timeout is None else START + round(timeout * NANOSECONDS),
+            compensate_on_failure=workflow.compensate_on_failure,
+        )
+        _machines.append(self.machine)
+        self.feed(Started(deepcopy(self.journal)))
+        taken = {entry.ref for entry in self.journal if entry.kind in TAKES}
+        for event in self.events:
+            if event.ref not in taken:
+                self.feed(event)
+
+    def replay(self, cut: int | None = None, invocation: Invocation[Any] | None = None) -> Play:
+        """The run as another worker takes it up, from the whole journal or from its first `cut` entries."""
+        return Play(
+            invocation or self.invocation,
+            self.journal[:cut],
+            events=self.events,
+            now=self.now,
+            timeout=self.timeout,
+            run_id=self.run_id,
+        )
+
+    # What happens
+
+    def done(self, where: str, value: Any = None) -> list[Request]:
+        """A step, a child or a sent event that is in flight has succeeded."""
+        return self._answer(where, Value(value))
+
+    def fails(self, where: str, error: BaseException) -> list[Request]:
+        """The same has failed."""
+        return self._answer(where, Failure(error))
+
+    def send(self, name: str, payload: Any = None) -> list[Request]:
+        """An event arrives."""
+        event = EventArrived(len(self.events) + 1, name, Value(payload))
+        self.events.append(event)
+        return self.feed(event)
+
+    def cancel(self, reason: str = "") -> list[Request]:
+        """Someone asks for the run's end."""
+        return self.feed(CancelAsked(reason, 1_000_000 + len(self.journal)))
+
+    def tick(self, seconds: float) -> None:
+        """Time goes by."""
+        end = self.now + round(seconds * NANOSECONDS)
+        while self.timers and min(self.timers.values()) <= end:
+            position = min(self.timers, key=lambda each: (self.timers[each], each))
+            self.now = max(self.now, self.timers.pop(position))
+            self.feed(TimerFired(position))
+        self.now = end
+
+    def feed(self, event: Event) -> list[Request]:
+        """Feed anything; gives what was asked for."""
+        self.in_flight.pop(getattr(event, "position", ()), None)
+        self.requests = self.machine.feed(event, self.now)
+        for request in self.requests:
+            self._take(request)
+        self.cuts.append(len(self.journal))
+        return self.requests
+
+    # What there is to see
+
+    @property
+    def status(self) -> Status | None:
+        return None if self.settled is None else self.settled.status
+
+    @property
+    def result(self) -> Any:
+        assert self.settled is not None, f"not settled; waits for {self.machine.waiting_for()!r}: {self.mismatch}"
+        assert isinstance(self.settled.outcome, Value), self.settled
+        assert self.settled.status is Status.COMPLETED
+        return self.settled.outcome.value
+
+    @property
+    def error(self) -> BaseException:
+        assert self.settled is not None, f"not settled; waits for {self.machine.waiting_for()!r}: {self.mismatch}"
+        assert isinstance(self.settled.outcome, Failure), self.settled
+        return self.settled.outcome.error
+
+    @property
+    def waiting(self) -> list[str]:
+        """What is in flight, by position."""
+        return [position_text(position) for position in self.in_flight]
+
+    def recorded(self, *kinds: Kind) -> list[str]:
+        """The journal in short, such as ``0.1.0 save 'charge'``; of these kinds only, if any are given."""
+        entries = (entry for entry in self.journal if not kinds or entry.kind in kinds)
+        return [f"{position_text(entry.position)} {entry.kind} {entry.name}".strip() for entry in entries]
+
+    # The host's part
+
+    def _answer(self, where: str, outcome: Outcome) -> list[Request]:
+        match self.in_flight[self._find(where)]:
+            case RunStep(position):
+                return self.feed(StepDone(position, outcome))
+            case StartChild(position):
+                return self.feed(ChildDone(position, outcome))
+            case SendEvent(position):
+                return self.feed(SendDone(position, outcome))
+
+    def _find(self, where: str) -> Position:
+        if where[0].isdigit():
+            return tuple(map(int, where.split(".")))
+        found = [position for position, request in self.in_flight.items() if _name(request) == where]
+        assert len(found) == 1, f"{where!r} is not in flight, or not alone: {self.in_flight}"
+        return found[0]
+
+    def _take(self, request: Request) -> None:
+        assert self.settled is None, "nothing follows a settlement"
+        match request:
+            case Append(entry):
+                assert entry.position not in self._completed, f"recorded twice: {entry}"
+                if entry.position and entry.kind not in MARKS:
+                    self._completed.add(entry.position)
+                self.journal.append(entry)
+            case RunStep() | StartChild() | SendEvent():
+                assert request.position not in self.in_flight, f"asked for twice: {request}"
+                assert request.position not in self._completed, f"recorded already: {request}"
+                self.in_flight[request.position] = request
+                self.ran += [request.command.name] if isinstance(request, RunStep) else []
+            case CancelStep(position):
+                self.stopped.append(position_text(position))
+                self.in_flight.pop(position, None)
+            case CancelChild(run_id=run_id):
+                self.stopped.append(run_id)
+            case WakeAt(position, due):
+                assert position not in self._completed, f"recorded already: {request}"
+                self.timers[position] = due
+            case EmitLog(entry):
+                assert isinstance(entry.outcome, Value)
+                self.logged.append(entry.outcome.value["message"])
+            case PublishState(state):
+                self.published = dict(state)
+            case Settle():
+                self.settled = request
+                self.in_flight.clear()
+                self.timers.clear()
+            case Mismatch(error):
+                self.mismatch = error
+
+
+def _name(request: RunStep | StartChild | SendEvent) -> str:
+    match request:
+        case RunStep():
+            return request.command.name
+        case StartChild():
+            return request.invocation.workflow.name
+        case SendEvent():
+            return request.name

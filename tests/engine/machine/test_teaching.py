@@ -1,0 +1,100 @@
+"""What a workflow is told when it yields something that is no command."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import Any
+
+import pytest
+from harness import Play, do
+
+from continuum import BadCommand, Save, Sleep, workflow
+from continuum.journal import Status
+
+Body = Generator[Any, Any, Any]
+
+
+@workflow
+def other(name: str = "x") -> Body:
+    yield do(name)
+
+
+def part() -> Body:
+    yield do("part")
+
+
+async def fetch() -> None: ...
+
+
+@workflow
+def yields(make: Any) -> Body:
+    yield do("first")
+    yield make()
+
+
+@pytest.mark.parametrize(
+    ("make", "told", "remedy"),
+    [
+        (lambda: None, "yielded nothing", "yield a command"),
+        (lambda: other("y"), "the invocation other('y')", "`yield Call(other(...))`"),
+        (lambda: other, "the workflow 'other'", "`yield Call(other(...))`"),
+        (part, "a generator of part", "`yield from part(...)`"),
+        (lambda: Sleep, "the class Sleep", "`yield Sleep(...)`"),
+        (fetch, "a coroutine of fetch", "`yield Save(fetch, ...)`"),
+        (lambda: [do("a"), do("b")], "a list", "`yield All(...)`"),
+        (lambda: (do("a"),), "a tuple", "`yield All(...)`"),
+        (lambda: part, "the function part", "`yield Save(part, ...)`"),
+        (lambda: partial(part), "the function partial", "Save"),
+        (lambda: 42, "a int", "`yield Save(step, argument)`"),
+        (lambda: ValueError, "the function ValueError", "Save"),
+    ],
+)  # fmt: skip
+def test_each_kind_of_mistake_has_its_own_advice(make: Any, told: str, remedy: str) -> None:
+    play = Play(yields(make))
+    play.done("first")
+    assert isinstance(play.error, BadCommand)
+    text = str(play.error)
+    assert told in text
+    assert remedy in text
+    assert text.startswith("test_teaching.py:")
+    assert "in yields yielded" in text
+
+
+def test_the_error_is_raised_at_the_yield_and_takes_no_position() -> None:
+    @workflow
+    def careful() -> Body:
+        try:
+            yield 42
+        except BadCommand:
+            return (yield do("a"))
+
+    play = Play(careful())
+    play.done("0", "rescued")
+    assert play.result == play.replay().result == "rescued"
+
+
+def test_the_line_is_that_of_the_innermost_generator() -> None:
+    def inner() -> Body:
+        yield 42
+
+    @workflow
+    def outer() -> Body:
+        yield from inner()
+
+    line = inner.__code__.co_firstlineno + 1
+    assert str(Play(outer()).error).startswith(f"test_teaching.py:{line} in ")
+    assert "inner" in str(Play(outer()).error)
+
+
+def test_a_command_of_a_class_of_ones_own_is_no_command() -> None:
+    class Mine(Save[Any]):
+        pass
+
+    @workflow
+    def own() -> Body:
+        yield Mine(len, "x")
+
+    play = Play(own())
+    assert play.status is Status.FAILED
+    assert isinstance(play.error, BadCommand)

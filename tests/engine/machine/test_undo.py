@@ -1,0 +1,222 @@
+"""Revert and compensations: last first, each once, also when the worker dies in between."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+from harness import Play, do
+
+from continuum import All, Call, CompensationFailed, Race, Retry, Revert, Save, Sleep, step, workflow
+from continuum.errors import BadCommand
+from continuum.journal import Failure, Kind, Status, Value
+
+Body = Generator[Any, Any, Any]
+
+
+def undo(result: object) -> None:
+    raise AssertionError("the machine calls no step")
+
+
+def saved(name: str) -> Save[Any]:
+    return do(name, compensate=undo)
+
+
+@workflow
+def trip() -> Body:
+    yield saved("flight")
+    yield do("mail")
+    yield saved("hotel")
+    yield Revert("changed my mind")
+
+
+@workflow(compensate_on_failure=True)
+def fragile() -> Body:
+    yield saved("flight")
+    yield saved("hotel")
+    yield do("pay")
+
+
+def booked(play: Play, *names: str) -> Play:
+    for name in names:
+        play.done(name, f"ticket {name}")
+    return play
+
+
+def test_compensations_run_last_first_with_the_results() -> None:
+    play = booked(Play(trip()), "flight", "mail", "hotel")
+    assert play.in_flight[3, 0, 0].command.args == ("ticket hotel",)  # type: ignore[union-attr]
+    assert play.ran[3:] == ["undo hotel"]
+    play.done("undo hotel")
+    assert play.ran[3:] == ["undo hotel", "undo flight"]
+    play.done("undo flight")
+    assert play.status is Status.REVERTED
+    assert play.settled is not None
+    assert play.settled.outcome == Value("changed my mind")
+
+
+def test_a_crash_in_the_middle_of_undoing_repeats_nothing_that_was_undone() -> None:
+    play = booked(Play(trip()), "flight", "mail", "hotel", "undo hotel")
+    again = play.replay()
+    assert again.ran == ["undo flight"]
+    again.done("undo flight")
+    assert again.status is Status.REVERTED
+    assert again.replay().status is Status.REVERTED
+    assert again.recorded(Kind.REVERT, Kind.SAVE)[3:] == ["3 revert", "3.0.0 save undo hotel", "3.0.1 save undo flight"]
+
+
+def test_a_step_that_failed_is_not_compensated() -> None:
+    @workflow
+    def one() -> Body:
+        try:
+            yield saved("flight")
+        except ValueError:
+            yield Revert()
+
+    play = Play(one())
+    play.fails("flight", ValueError())
+    assert play.status is Status.REVERTED
+
+
+def test_with_nothing_to_undo_the_run_is_reverted_at_once() -> None:
+    @workflow
+    def nothing() -> Body:
+        yield Revert("never mind")
+
+    assert Play(nothing()).status is Play(nothing()).replay().status is Status.REVERTED
+
+
+def test_reverting_in_a_branch_ends_all_branches() -> None:
+    def branch() -> Body:
+        yield saved("hotel")
+        yield Revert("full")
+
+    @workflow
+    def both() -> Body:
+        yield saved("flight")
+        yield All(do("long"), branch(), Sleep(5), Call(trip()))
+
+    play = booked(Play(both()), "flight", "hotel")
+    assert play.stopped == ["1.0.0", "run-1/1.3.0"]
+    booked(play, "undo hotel", "undo flight")
+    assert play.status is Status.REVERTED
+    for cut in play.cuts[1:]:
+        again = play.replay(cut)
+        while again.status is None:
+            again.done(again.waiting[-1])
+        assert (again.status, again.mismatch) == (Status.REVERTED, None)
+
+
+def test_the_saved_steps_of_the_losers_are_undone_too() -> None:
+    def loser() -> Body:
+        yield saved("seat")
+        yield Sleep(5)
+
+    @workflow
+    def race() -> Body:
+        yield Race(loser(), do("other"))
+        yield Revert()
+
+    play = booked(Play(race()), "seat", "other", "undo seat")
+    assert play.status is Status.REVERTED
+
+
+def test_a_compensation_may_have_its_own_retry() -> None:
+    @step(retry=Retry(2))
+    def careful(result: object) -> None: ...
+
+    @workflow
+    def one() -> Body:
+        yield do("flight", compensate=careful)
+        yield Revert()
+
+    play = booked(Play(one()), "flight")
+    play.fails("undo flight", ValueError())
+    play.tick(60)
+    play.done("undo flight")
+    assert play.status is Status.REVERTED
+
+
+def test_a_compensation_is_not_undone_itself() -> None:
+    @step(compensate=undo)
+    def careful(result: object) -> None: ...
+
+    @workflow
+    def one() -> Body:
+        yield do("flight", compensate=careful)
+        yield Revert()
+
+    play = booked(Play(one()), "flight", "undo flight")
+    assert play.status is Status.REVERTED
+
+
+def test_cancelling_does_not_stop_an_undoing_half_way() -> None:
+    play = booked(Play(trip()), "flight", "mail", "hotel")
+    play.cancel()
+    play = play.replay()
+    booked(play, "undo hotel", "undo flight")
+    assert play.status is Status.REVERTED
+
+
+def test_a_compensation_that_fails_for_good_fails_the_run_and_tells_both_errors() -> None:
+    play = booked(Play(fragile()), "flight", "hotel")
+    play.fails("pay", ValueError("no money"))
+    play.fails("undo hotel", KeyError("gone"))
+    error = play.error
+    assert play.status is Status.FAILED
+    assert isinstance(error, CompensationFailed)
+    assert str(error.original) == "no money"
+    assert isinstance(error.__cause__, KeyError)
+    for part in ("'hotel'", "gone", "no money", "1 more"):
+        assert part in str(error)
+    assert play.settled is not None
+    assert play.settled.failed_at == (3, 0, 0)
+    assert play.replay().settled.failed_at == (3, 0, 0)  # type: ignore[union-attr]
+
+
+# compensate_on_failure
+
+
+def test_a_run_that_fails_may_undo_itself() -> None:
+    play = booked(Play(fragile()), "flight", "hotel")
+    play.fails("pay", ValueError("no money"))
+    assert play.ran[3:] == ["undo hotel"]
+    again = play.replay()
+    booked(again, "undo hotel", "undo flight")
+    assert again.status is Status.REVERTED
+    assert again.settled is not None
+    assert isinstance(again.settled.outcome, Failure)
+    assert str(again.error) == "no money"
+
+
+def test_a_run_that_fails_with_nothing_to_undo_has_failed() -> None:
+    play = Play(fragile())
+    play.fails("flight", ValueError())
+    assert play.status is Status.FAILED
+
+
+def test_without_the_option_a_failure_undoes_nothing() -> None:
+    play = booked(Play(trip()), "flight")
+    play.fails("mail", ValueError())
+    assert play.status is Status.FAILED
+
+
+def test_a_run_of_its_own_mistake_undoes_itself_too() -> None:
+    @workflow(compensate_on_failure=True)
+    def mistaken() -> Body:
+        yield saved("flight")
+        yield "hotel"
+
+    play = booked(Play(mistaken()), "flight", "undo flight")
+    assert play.status is Status.REVERTED
+    assert isinstance(play.error, BadCommand)
+
+
+def test_each_cut_of_an_undone_run_replays() -> None:
+    play = booked(Play(fragile()), "flight", "hotel")
+    play.fails("pay", ValueError("no money"))
+    booked(play, "undo hotel")
+    for cut in play.cuts[1:]:
+        again = play.replay(cut)
+        assert again.mismatch is None
+        assert len(again.ran) == 1

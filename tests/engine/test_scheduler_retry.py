@@ -1,0 +1,253 @@
+"""Steps that fail: how the error reaches the workflow and the caller, retry by policy and by hand."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from hosts import TOO_LONG, OpenEngine, eventually
+
+from continuum import All, Receive, Retry, Save, workflow
+from continuum.errors import RunFailed, WrongState
+
+
+class Declined(Exception):
+    """An error whose `__init__` takes something else than it hands on."""
+
+    def __init__(self, card: str, *, code: int) -> None:
+        super().__init__(f"card {card} was declined with {code}")
+        self.card = card
+        self.code = code
+
+
+def decline() -> None:
+    raise Declined("4242", code=51)
+
+
+class Flaky:
+    """A step that fails its first calls."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.calls = 0
+        self.__name__ = "flaky"
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise Declined("4242", code=self.calls)
+        return f"call {self.calls}"
+
+
+def test_a_steps_error_reaches_the_workflow_at_its_yield_with_type_and_fields(open_engine: OpenEngine) -> None:
+    @workflow
+    def catches() -> Any:
+        try:
+            yield Save(decline)
+        except Declined as error:
+            return type(error) is Declined, error.card, error.code, str(error)
+
+    with open_engine(catches) as engine:
+        assert engine.start(catches()).result(TOO_LONG) == (True, "4242", 51, "card 4242 was declined with 51")
+
+
+def test_an_uncaught_error_is_the_cause_of_run_failed_with_its_traceback_text(open_engine: OpenEngine) -> None:
+    @workflow
+    def fails() -> Any:
+        yield Save(decline)
+
+    with open_engine(fails) as engine, pytest.raises(RunFailed, match="'r' failed: Declined") as caught:
+        engine.start(fails(), id="r").result(TOO_LONG)
+    cause = caught.value.__cause__
+    assert isinstance(cause, Declined)
+    assert cause.code == 51
+    assert "in decline" in caught.value.traceback
+    assert caught.value.run_id == "r"
+
+
+def test_an_error_of_the_workflow_itself_is_the_cause_too(open_engine: OpenEngine) -> None:
+    @workflow
+    def fails() -> Any:
+        try:
+            yield Save(decline)
+        except Declined as error:
+            raise LookupError("no card left") from error
+
+    with open_engine(fails) as engine, pytest.raises(RunFailed) as caught:
+        engine.start(fails()).result(TOO_LONG)
+    assert isinstance(caught.value.__cause__, LookupError)
+    assert isinstance(caught.value.__cause__.__cause__, Declined)
+    assert "no card left" in caught.value.traceback
+
+
+def test_a_workflow_that_fails_before_its_first_command_fails_its_run(open_engine: OpenEngine) -> None:
+    @workflow
+    def fails(empty: bool) -> Any:
+        if empty:
+            raise LookupError("at once")
+        yield Save(decline)
+
+    with open_engine(fails) as engine, pytest.raises(RunFailed, match="at once"):
+        engine.start(fails(True)).result(TOO_LONG)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit()])
+def test_a_workflow_that_raises_what_is_no_exception_fails_its_run_and_nothing_else(
+    open_engine: OpenEngine, error: BaseException
+) -> None:
+    @workflow
+    def fails() -> Any:
+        yield Save(int)
+        raise error
+
+    @workflow
+    def works() -> Any:
+        return (yield Save(int))
+
+    with open_engine(fails, works) as engine:
+        with pytest.raises(RunFailed):
+            engine.start(fails()).result(TOO_LONG)
+        assert engine.start(works()).result(TOO_LONG) == 0
+
+
+@pytest.mark.parametrize("executor", ["thread", "inline"])
+def test_a_step_that_exits_fails_and_nothing_else_does(open_engine: OpenEngine, executor: Any) -> None:
+    @workflow
+    def exits() -> Any:
+        yield Save(exit, 3, executor=executor)
+
+    with open_engine(exits) as engine:
+        with pytest.raises(RunFailed) as caught:
+            engine.start(exits()).result(TOO_LONG)
+        assert isinstance(caught.value.__cause__, SystemExit)
+
+
+def test_retry_goes_on_from_the_step_that_failed_and_repeats_no_earlier_one(open_engine: OpenEngine) -> None:
+    calls: list[str] = []
+    flaky = Flaky(1)
+
+    @workflow
+    def three_steps() -> Any:
+        yield Save(calls.append, "first")
+        middle = yield Save(flaky)
+        yield Save(calls.append, "last")
+        return middle
+
+    with open_engine(three_steps) as engine:
+        run = engine.start(three_steps(), id="r")
+        with pytest.raises(RunFailed):
+            run.result(TOO_LONG)
+        assert calls == ["first"]
+        run.retry()
+        assert run.result(TOO_LONG) == "call 2"
+        assert calls == ["first", "last"]
+        positions = [step.position for step in run.history()]
+        assert positions == ["0", "1", "2"]
+
+
+def test_retry_by_a_client_is_carried_out_by_the_next_worker(open_engine: OpenEngine) -> None:
+    flaky = Flaky(1)
+
+    @workflow
+    def one_step() -> Any:
+        return (yield Save(flaky))
+
+    with open_engine(one_step) as engine, pytest.raises(RunFailed):
+        engine.start(one_step(), id="r").result(TOO_LONG)
+    with open_engine(work=False) as client:
+        client.run("r").retry()
+        assert client.run("r").status() == "pending"
+    with open_engine(one_step) as engine:
+        assert engine.run("r").result(TOO_LONG) == "call 2"
+
+
+def test_a_run_can_be_retried_again_and_again(open_engine: OpenEngine) -> None:
+    flaky = Flaky(3)
+
+    @workflow
+    def one_step() -> Any:
+        return (yield Save(flaky))
+
+    with open_engine(one_step) as engine:
+        run = engine.start(one_step())
+        for code in (1, 2, 3):
+            with pytest.raises(RunFailed, match=f"with {code}$"):
+                run.result(TOO_LONG)
+            run.retry()
+        assert run.result(TOO_LONG) == "call 4"
+
+
+def test_retry_repeats_only_the_branch_that_failed(open_engine: OpenEngine) -> None:
+    calls: list[str] = []
+    flaky = Flaky(1)
+    good_is_done = threading.Event()
+
+    def good() -> str:
+        calls.append("good")
+        good_is_done.set()
+        return "good"
+
+    def wait_then_fail() -> str:
+        good_is_done.wait(TOO_LONG)
+        return flaky()
+
+    @workflow
+    def two_branches() -> Any:
+        return (yield All(Save(good), Save(wait_then_fail, retry=Retry(attempts=1))))
+
+    with open_engine(two_branches) as engine:
+        run = engine.start(two_branches(), id="r")
+        with pytest.raises(RunFailed):
+            run.result(TOO_LONG)
+        run.retry()
+        assert run.result(TOO_LONG) == ["good", "call 2"]
+        assert len(calls) <= 2  # once more only if it was not recorded before the other failed
+
+
+@pytest.mark.parametrize("status", ["completed", "waiting", "cancelled"])
+def test_retry_of_a_run_that_did_not_fail_is_refused(open_engine: OpenEngine, status: str) -> None:
+    @workflow
+    def waits() -> Any:
+        yield Receive("end")
+
+    with open_engine(waits) as engine:
+        run = engine.start(waits(), id="r")
+        if status == "completed":
+            run.send("end")
+        elif status == "cancelled":
+            run.cancel()
+        eventually(lambda: run.status() == status)
+        with pytest.raises(WrongState, match=f"'r' is {status}") as caught:
+            run.retry()
+        assert caught.value.status == status
+
+
+def test_a_step_is_tried_again_by_its_policy_and_the_history_tells_how_often(open_engine: OpenEngine) -> None:
+    flaky = Flaky(2)
+
+    @workflow
+    def persists() -> Any:
+        return (yield Save(flaky, retry=Retry(attempts=5, delay=0.001, on=Declined)))
+
+    with open_engine(persists) as engine:
+        run = engine.start(persists())
+        assert run.result(TOO_LONG) == "call 3"
+        assert [step.attempts for step in run.history()] == [3]
+
+
+def test_attempts_are_counted_on_after_a_restart(open_engine: OpenEngine) -> None:
+    flaky = Flaky(100)
+
+    @workflow
+    def persists() -> Any:
+        return (yield Save(flaky, retry=Retry(attempts=4, delay=0.05, factor=1, jitter=0)))
+
+    with open_engine(persists) as engine:
+        engine.start(persists(), id="r")
+        eventually(lambda: flaky.calls >= 1 and engine.run("r").status() == "waiting")
+    with open_engine(persists) as engine:
+        with pytest.raises(RunFailed):
+            engine.run("r").result(TOO_LONG)
+        assert [step.attempts for step in engine.run("r").history()] == [4]
+    assert flaky.calls == 4

@@ -1,0 +1,325 @@
+"""Runs that wait: what they cost, how they leave memory and come back, by a clock that the test turns."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from continuum import AsyncEngine, Ensure, Handle, Race, Receive, Retry, Save, Sleep, workflow
+from continuum.errors import RunTimedOut
+from continuum.store.memory import MemoryStore, Space
+from continuum.store.protocol import Batch, Hold, View, Watch
+
+HOUR = 3600
+DAY = 24 * HOUR
+LONG_AGO = 1_700_000_000
+
+
+class CountingStore:
+    """Counts what it is asked."""
+
+    def __init__(self, space: Space) -> None:
+        self._inner = MemoryStore(space)
+        self.location = self._inner.location
+        self.views = 0
+        self.commits = 0
+
+    def view(self) -> AbstractContextManager[View]:
+        self.views += 1
+        return self._inner.view()
+
+    def commit(self, batches: Sequence[Batch]) -> list[bool]:
+        self.commits += 1
+        return self._inner.commit(batches)
+
+    def watch(self, wake: Callable[[], None]) -> Watch:
+        return self._inner.watch(wake)
+
+    def hold(self, name: str) -> Hold | None:
+        return self._inner.hold(name)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+class World:
+    """A store, and engines whose time is that of trio's clock, which jumps when all tasks sleep."""
+
+    def __init__(self) -> None:
+        self.space = Space()
+        self.store = CountingStore(self.space)
+
+    def engine(self, *workflows: Any, **options: Any) -> AsyncEngine:
+        self.store = CountingStore(self.space)
+        return AsyncEngine(self.store, workflows=workflows, clock=clock(), **{"grace": 0.0, **options})
+
+
+def clock() -> Callable[[], int]:
+    """Trio's own clock, for any thread."""
+    current_time = trio.lowlevel.current_clock().current_time
+    return lambda: round((LONG_AGO + current_time()) * 1e9)
+
+
+def in_virtual_time(scenario: Callable[[], Any]) -> Any:
+    return trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0.02))
+
+
+class Big:
+    """Something that a waiting run holds on to."""
+
+
+def test_an_idle_engine_does_nothing_however_long_it_waits() -> None:
+    @workflow
+    def waits() -> Any:
+        yield Receive("event")
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(waits) as engine:
+            for _ in range(20):
+                await engine.start(waits())
+            await engine.until_idle()
+            await trio.sleep(HOUR)  # by then they have left memory
+            before = world.store.views, world.store.commits
+            wakes: list[int] = []
+            mailbox, drain = engine.client.mailbox, engine.client.mailbox.drain
+            mailbox.drain = lambda: wakes.append(1) or drain()  # type: ignore[method-assign, func-returns-value]
+            await trio.sleep(30 * DAY)
+            assert (world.store.views, world.store.commits) == before
+            assert wakes == []
+
+    in_virtual_time(scenario)
+
+
+def test_a_waiting_run_leaves_memory_and_comes_back_on_an_event() -> None:
+    alive: list[weakref.ref[Big]] = []
+
+    @workflow
+    def waits() -> Any:
+        big = Big()
+        alive.append(weakref.ref(big))
+        first = yield Receive("first")
+        second = yield Receive("second")
+        return first, second, big is not None
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(waits) as engine:
+            run = await engine.start(waits())
+            for name in ("first", "second"):
+                await engine.until_idle()
+                assert alive[-1]() is not None
+                await trio.sleep(60)
+                gc.collect()
+                assert alive[-1]() is None
+                await run.send(name, name)
+            assert await run.result(timeout=HOUR) == ("first", "second", True)
+        assert len(alive) == 3
+
+    in_virtual_time(scenario)
+
+
+def test_a_sleeping_run_leaves_memory_and_comes_back_when_it_is_due() -> None:
+    begun: list[float] = []
+
+    @workflow
+    def sleeps() -> Any:
+        begun.append(trio.current_time())
+        yield Sleep(DAY)
+        yield Sleep(until=datetime.fromtimestamp(LONG_AGO + 3 * DAY, UTC))
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(sleeps) as engine:
+            run = await engine.start(sleeps())
+            await run.result()
+            assert trio.current_time() == pytest.approx(3 * DAY, abs=5)
+        assert len(begun) == 3
+
+    in_virtual_time(scenario)
+
+
+def test_a_sleep_keeps_its_due_time_over_a_restart() -> None:
+    @workflow
+    def sleeps() -> Any:
+        yield Sleep(DAY)
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(sleeps) as engine:
+            await engine.start(sleeps(), id="r")
+            await engine.until_idle()
+            await trio.sleep(HOUR)
+        await trio.sleep(10 * HOUR)
+        async with world.engine(sleeps) as engine:
+            await engine.run("r").result()
+            assert trio.current_time() == pytest.approx(DAY, abs=5)
+
+    in_virtual_time(scenario)
+
+
+def test_a_sleep_that_was_due_while_no_engine_was_there_ends_at_once() -> None:
+    @workflow
+    def sleeps() -> Any:
+        yield Sleep(DAY)
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(sleeps) as engine:
+            await engine.start(sleeps(), id="r")
+            await engine.until_idle()
+        await trio.sleep(10 * DAY)
+        async with world.engine(sleeps) as engine:
+            await engine.run("r").result()
+            assert trio.current_time() == pytest.approx(10 * DAY, abs=5)
+
+    in_virtual_time(scenario)
+
+
+def test_a_backoff_keeps_its_attempts_and_its_due_time_over_a_restart() -> None:
+    calls: list[float] = []
+
+    def fail() -> None:
+        calls.append(trio.current_time())
+        raise ValueError("not yet")
+
+    @workflow
+    def persists() -> Any:
+        try:
+            yield Save(fail, retry=Retry(attempts=3, delay=HOUR, factor=2, max_delay=DAY, jitter=0), executor="inline")
+        except ValueError:
+            return "gave up"
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(persists) as engine:
+            await engine.start(persists(), id="r")
+            await engine.until_idle()
+            await trio.sleep(HOUR / 2)
+        async with world.engine(persists) as engine:
+            await trio.sleep(HOUR)
+        async with world.engine(persists) as engine:
+            assert await engine.run("r").result() == "gave up"
+            assert [step.attempts for step in await engine.run("r").history()] == [3]
+        assert [round(at / HOUR, 2) for at in calls] == [0, 1, 3]
+
+    in_virtual_time(scenario)
+
+
+def test_the_first_of_a_timer_and_an_event_wins_over_a_restart() -> None:
+    @workflow
+    def races() -> Any:
+        return (yield Race(Receive("event"), Sleep(DAY)))
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(races) as engine:
+            late, soon = await engine.start(races()), await engine.start(races())
+            await engine.until_idle()
+            await trio.sleep(DAY / 2)
+        async with world.engine(races) as engine:
+            await engine.run(soon.id).send("event", "in time")
+            assert await engine.run(soon.id).result() == (0, "in time")
+            assert await engine.run(late.id).result() == (1, None)
+            assert trio.current_time() == pytest.approx(DAY, abs=5)
+
+    in_virtual_time(scenario)
+
+
+def test_handlers_and_conditions_come_back_with_the_run() -> None:
+    @workflow
+    def counts() -> Any:
+        seen: list[int] = []
+        yield Handle("number", seen.append)
+        yield Ensure(lambda: len(seen) >= 3)
+        return seen
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(counts) as engine:
+            run = await engine.start(counts())
+            for number in range(3):
+                await run.send("number", number)
+                await engine.until_idle()
+                await trio.sleep(60)
+            assert await run.result(timeout=HOUR) == [0, 1, 2]
+
+    in_virtual_time(scenario)
+
+
+def test_a_deadline_ends_a_run_that_has_left_memory() -> None:
+    @workflow(timeout=timedelta(days=1))
+    def waits() -> Any:
+        yield Receive("event")
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(waits) as engine:
+            run = await engine.start(waits())
+            with pytest.raises(RunTimedOut):
+                await run.result()
+            assert trio.current_time() == pytest.approx(DAY, abs=5)
+
+    in_virtual_time(scenario)
+
+
+def test_a_delayed_run_starts_when_it_is_due() -> None:
+    begun: list[float] = []
+
+    @workflow
+    def starts() -> Any:
+        begun.append(trio.current_time())
+        yield Sleep(0)
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(starts) as engine:
+            await engine.start(starts(), delay=2 * DAY)
+            early = await engine.start(starts(), delay=DAY)
+            await early.result()
+            await trio.sleep(2 * DAY)
+        assert [round(at / DAY, 2) for at in begun] == [1, 2]
+
+    in_virtual_time(scenario)
+
+
+def test_a_timer_that_a_client_sets_in_the_store_wakes_an_idle_engine() -> None:
+    @workflow
+    def starts() -> Any:
+        yield Sleep(0)
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(starts) as engine:
+            await engine.until_idle()
+            await trio.sleep(HOUR)
+            async with AsyncEngine(MemoryStore(world.space), work=False, clock=clock()) as client:
+                await client.start(starts(), id="r", delay=DAY)
+            await engine.run("r").result()
+            assert trio.current_time() == pytest.approx(DAY + HOUR, abs=5)
+
+    in_virtual_time(scenario)
+
+
+def test_a_run_that_sleeps_in_a_loop_is_woken_each_time() -> None:
+    @workflow
+    def ticks() -> Any:
+        for _ in range(50):
+            yield Sleep(HOUR)
+        return "done"
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(ticks) as engine:
+            assert await (await engine.start(ticks())).result() == "done"
+            assert trio.current_time() == pytest.approx(50 * HOUR, rel=0.01)
+
+    in_virtual_time(scenario)

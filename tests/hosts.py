@@ -1,0 +1,39 @@
+"""Engines for tests, and how to wait for what they do."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from continuum import Engine, Workflow
+from continuum.store.opening import open_store
+from continuum.store.protocol import Store
+
+OpenEngine = Callable[..., Engine]
+
+TOO_LONG = 6  # seconds after which a test that hangs fails
+
+
+def opened(where: str | os.PathLike[str] | Store, *workflows: Workflow[..., Any], **options: Any) -> Engine:
+    """An engine to be entered, whose steps get next to no time when it closes unless the test says so."""
+    return Engine(where, workflows=workflows, **{"grace": 0.0, **options})
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Return as soon as the condition holds."""
+    deadline = time.monotonic() + TOO_LONG
+    while not condition():
+        assert time.monotonic() < deadline, "what the test waits for did not come"
+        time.sleep(0.002)
+
+
+def dump(where: str) -> list[tuple[bytes, bytes]]:
+    """Everything that a store holds."""
+    store = open_store(where)
+    try:
+        with store.view() as view:
+            return list(view.scan(b""))
+    finally:
+        store.close()

@@ -1,0 +1,85 @@
+"""What an engine may be given as its store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from continuum.errors import BadValue, StoreError, UnsupportedStore
+from continuum.store import Batch, LmdbStore, MemoryStore, Store, open_store
+
+
+def read(store: Store) -> bytes | None:
+    with store.view() as view:
+        return view.get(b"k")
+
+
+@pytest.mark.parametrize("form", [str, Path, lambda path: f"lmdb://{path}", lambda path: f"LMDB://{path}"])
+def test_a_path_and_its_url_are_the_same_store(path: str, form: type[str]) -> None:
+    store = open_store(path)
+    store.commit([Batch(puts=[(b"k", b"v")])])
+    same = open_store(form(path))
+    assert read(same) == b"v"
+    assert same.location == store.location == path
+    store.close()
+    same.close()
+
+
+def test_a_url_may_quote_what_urls_must(tmp_path: Path) -> None:
+    store = open_store(f"lmdb://{tmp_path}/with%20blank")
+    assert store.location == f"{tmp_path}/with blank"
+    store.close()
+
+
+def test_a_relative_path_stays_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = open_store(".continuum")
+    monkeypatch.chdir("/")
+    assert store.location == str(tmp_path / ".continuum")
+    assert store.hold("w") is not None
+    store.close()
+
+
+def test_memory_is_shared_by_name(path: str) -> None:
+    named, same, other = (open_store(f"memory://{name}") for name in (path, path, path + "2"))
+    named.commit([Batch(puts=[(b"k", b"v")])])
+    named.close()
+    assert read(same) == b"v"
+    assert read(other) is None
+    assert read(open_store("memory://")) is None
+
+
+def test_a_store_is_passed_through() -> None:
+    store = MemoryStore()
+    assert open_store(store) is store
+
+
+def test_options_reach_lmdb(path: str) -> None:
+    with pytest.raises(UnsupportedStore):
+        open_store(path, create=False)
+    store = open_store(path, durability="process")
+    assert isinstance(store, LmdbStore)
+    with pytest.raises(StoreError):
+        LmdbStore(path)
+    store.close()
+
+
+@pytest.mark.parametrize("where", ["", "redis://host", "lmdb://relative/path", 7, None, object()])
+def test_what_is_no_store_is_refused(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadValue):
+        open_store(where)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_durability_that_does_not_exist_is_refused_for_every_store() -> None:
+    with pytest.raises(BadValue):
+        open_store("memory://", durability="maybe")
+
+
+def test_postgres_is_refused_without_telling_the_password() -> None:
+    with pytest.raises(StoreError, match="PostgreSQL") as caught:
+        open_store("postgresql://user:secret@host/db")
+    assert "secret" not in str(caught.value)

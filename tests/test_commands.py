@@ -1,0 +1,304 @@
+"""Commands are values: frozen, equal by content, checked when they are made."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import pickle
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+import continuum
+from continuum import (
+    All,
+    Call,
+    Command,
+    Ensure,
+    Handle,
+    InvalidId,
+    Log,
+    Map,
+    NotAWorkflow,
+    Now,
+    Patch,
+    Publish,
+    Race,
+    Random,
+    Receive,
+    Retry,
+    Revert,
+    Save,
+    Send,
+    Sleep,
+    Start,
+    Uuid4,
+    step,
+    workflow,
+)
+from continuum.commands import check_id, step_name
+from continuum.durations import NANOSECONDS
+from continuum.errors import BadValue
+
+
+def charge(order_id: str, amount: int = 0) -> str:
+    return order_id
+
+
+async def fetch(url: str) -> bytes:
+    return b""
+
+
+def refund(receipt: str) -> None: ...
+
+
+def part() -> Generator[Any, Any, None]:
+    yield Sleep(1)
+
+
+async def stream() -> Any:
+    yield 1
+
+
+@workflow
+def order(order_id: str = "x") -> Generator[Any, Any, str]:
+    yield Sleep(1)
+    return order_id
+
+
+MADE: list[Any] = [
+    lambda: Save(charge, "a", 1),
+    lambda: Sleep(5),
+    lambda: Receive("go", 5, None),
+    lambda: Handle("go", refund),
+    lambda: Ensure(all, 5),
+    lambda: Now(),
+    lambda: Random(),
+    lambda: Uuid4(),
+    lambda: Log("hello", n=1),
+    lambda: Publish(n=1),
+    lambda: Patch("p"),
+    lambda: All(Sleep(1), Now()),
+    lambda: Race(Sleep(1)),
+    lambda: Map(len, ["a"], limit=2),
+    lambda: Call(order("a"), id="c"),
+    lambda: Start(order("a")),
+    lambda: Send("run", "go", 1),
+    lambda: Revert("why"),
+]
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_two_commands_of_the_same_content_are_equal(make: Any) -> None:
+    assert make() == make()
+    assert make() != Sleep(99)
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_a_command_cannot_be_changed(make: Any) -> None:
+    command = make()
+    names = [each.name for each in dataclasses.fields(command)]
+    for name in names:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(command, name, None)
+    assert not hasattr(command, "__dict__")
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_a_command_works_by_yield_from(make: Any) -> None:
+    command = make()
+    generator = iter(command)
+    assert next(generator) is command
+    with pytest.raises(StopIteration) as stop:
+        generator.send(42)
+    assert stop.value.value == 42
+
+
+def test_all_of_them_were_made() -> None:
+    assert {type(make()) for make in MADE} == {each for each in vars_of_commands() if each is not Command}
+
+
+def vars_of_commands() -> set[type]:
+    public = (getattr(continuum, name) for name in continuum.__all__)
+    return {each for each in public if isinstance(each, type) and issubclass(each, Command)}
+
+
+# Save
+
+
+def test_save_is_named_after_its_function_or_as_it_is_told() -> None:
+    assert Save(charge, "a").name == "charge"
+    assert Save(fetch, "u").name == "fetch"
+    assert Save(partial(partial(charge), "a")).name == "charge"
+    assert Save(str.upper, "a").name == "upper"
+    assert Save(charge, "a", name="pay").name == "pay"
+    assert step_name(Charger()) == "Charger"
+
+
+class Charger:
+    def __call__(self) -> None: ...
+
+
+def test_save_takes_the_options_of_its_step() -> None:
+    options = Save(charge, "a", retry=Retry(5), timeout="10s", compensate=refund, key="k", executor="inline").options
+    assert options.retry.attempts == 5
+    assert options.timeout == 10 * NANOSECONDS
+    assert (options.compensate, options.key, options.executor, options.at_most_once) == (refund, "k", "inline", False)
+    assert Save(charge, "a", at_most_once=True).options.at_most_once is True
+
+
+def test_without_a_policy_there_is_one_attempt() -> None:
+    assert Save(charge, "a").options.retry.attempts == 1
+
+
+def test_step_attaches_defaults_that_save_may_replace() -> None:
+    @step(retry=Retry(5), timeout=3, at_most_once=True)
+    def pay(order_id: str) -> str:
+        return order_id
+
+    assert pay("a") == "a"
+    options = Save(pay, "a").options
+    assert (options.retry.attempts, options.timeout, options.at_most_once) == (5, 3 * NANOSECONDS, True)
+    options = Save(pay, "a", retry=Retry.none, at_most_once=False).options
+    assert (options.retry.attempts, options.timeout, options.at_most_once) == (1, 3 * NANOSECONDS, False)
+
+
+REFUSED: dict[str, Any] = {
+    "a step that was called": lambda: Save(charge("a")),
+    "a coroutine as a step": lambda: _closed(fetch("u")),
+    "a generator function as a step": lambda: Save(part),
+    "an async generator function as a step": lambda: Save(stream),
+    "a workflow as a step": lambda: Save(order),
+    "an empty name": lambda: Save(charge, "a", name=""),
+    "a policy that is a number": lambda: Save(charge, "a", retry=3),
+    "an executor that is not known": lambda: Save(charge, "a", executor="fork"),
+    "a compensation that is no function": lambda: Save(charge, "a", compensate="refund"),
+    "a timeout of nothing": lambda: Save(charge, "a", timeout=0),
+    "a negative timeout": lambda: Save(charge, "a", timeout=-1),
+    "an empty key": lambda: Save(charge, "a", key=""),
+    "step defaults that make no sense": lambda: step(timeout=-1),
+    "step on a generator function": lambda: step(timeout=1)(part),
+    "no duration": lambda: Sleep(),
+    "two durations": lambda: Sleep(1, until=datetime.now(UTC)),
+    "a negative sleep": lambda: Sleep(-1),
+    "an endless sleep": lambda: Sleep(math.inf),
+    "a sleep that is no number": lambda: Sleep(math.nan),
+    "text without a unit": lambda: Sleep("10"),
+    "text with something after it": lambda: Sleep("5m x"),
+    "a moment without a time zone": lambda: Sleep(until=datetime(2030, 1, 1)),
+    "a moment that is text": lambda: Sleep(until="2030-01-01"),
+    "an event without a name": lambda: Receive(""),
+    "an event whose name is no text": lambda: Receive(5),
+    "a negative time limit": lambda: Receive("go", timeout=-1),
+    "a callback that is no function": lambda: Handle("go", None),
+    "a predicate that is no function": lambda: Ensure(True),
+    "a negative limit of a condition": lambda: Ensure(all, timeout=-1),
+    "a message that is no text": lambda: Log(5),
+    "nothing to publish": lambda: Publish(),
+    "a patch without a name": lambda: Patch(""),
+    "a function as a branch": lambda: All(charge),
+    "a generator function as a branch": lambda: All(part),
+    "a workflow as a branch": lambda: Race(order),
+    "a value as a branch": lambda: All(5),
+    "an empty race": lambda: Race(),
+    "a limit of nothing": lambda: Map(len, ["a"], limit=0),
+    "a negative limit": lambda: Map(len, ["a"], limit=-1),
+    "a limit that is no number": lambda: Map(len, ["a"], limit="2"),
+    "a map of no function": lambda: Map(5, ["a"]),
+    "no attempts": lambda: Retry(0),
+    "half an attempt": lambda: Retry(1.5),
+    "a negative delay": lambda: Retry(delay=-1),
+    "delays that shrink": lambda: Retry(factor=0.5),
+    "too much jitter": lambda: Retry(jitter=1.5),
+    "a backoff that is not known": lambda: Retry(backoff="random"),
+    "an error that is no type": lambda: Retry(on="ValueError"),
+    "errors that are no types": lambda: Retry(on=(ValueError, "x")),
+    "an event to send without a name": lambda: Send("run", ""),
+    "a reason that is no text": lambda: Revert(5),
+}
+
+
+def _closed(coroutine: Any) -> Any:
+    try:
+        return Save(coroutine)
+    finally:
+        coroutine.close()
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refused_when_it_is_made(what: str) -> None:
+    with pytest.raises(BadValue):
+        REFUSED[what]()
+
+
+@pytest.mark.parametrize(
+    ("make", "advice"),
+    [
+        (lambda: Save(part), "yield from part"),
+        (lambda: Save(order), "Call(order(...))"),
+        (lambda: Save(charge("a")), "must be a function"),
+        (lambda: _closed(fetch("u")), "not a call of it"),
+        (lambda: All(charge), "Save(charge)"),
+        (lambda: All(part), "part(...)"),
+        (lambda: Race(order), "order(...)"),
+    ],
+)
+def test_a_refusal_says_what_to_write(make: Any, advice: str) -> None:
+    with pytest.raises(BadValue) as caught:
+        make()
+    assert advice in str(caught.value)
+
+
+@pytest.mark.parametrize("make", [Call, Start])
+@pytest.mark.parametrize("what", [order, charge, "order", None, part])
+def test_a_child_is_a_called_workflow(make: Any, what: object) -> None:
+    with pytest.raises(NotAWorkflow) as caught:
+        make(what)
+    if what is order:
+        assert "call it: order(...)" in str(caught.value)
+
+
+# Others
+
+
+def test_durations_may_be_written_in_several_ways() -> None:
+    assert Sleep("1h30m") == Sleep(5_400) == Sleep(timedelta(minutes=90))
+
+
+def test_receive_tells_no_default_from_none() -> None:
+    assert Receive("go", 5) != Receive("go", 5, None)
+
+
+def test_map_reads_its_items_once() -> None:
+    assert Map(len, iter(["a", "b"])).items == ("a", "b")
+
+
+def test_map_makes_a_step_or_a_branch_of_each_item() -> None:
+    assert Map(len, ["a"]).branch(0) == Save(len, "a")
+    assert Map(order, ["a"]).branch(0) == order("a")
+
+
+def test_policies_are_values() -> None:
+    assert pickle.loads(pickle.dumps(Retry(5, on=KeyError))) == Retry(5, on=KeyError)
+    assert Retry() == Retry(3, delay=1.0, factor=2.0, max_delay=60.0, jitter=0.1, backoff="exponential", on=Exception)
+
+
+# Ids
+
+
+@pytest.mark.parametrize("good", ["a", "ord-1", "../x", "ü" * 64, "x" * 128, "with space", "日本", "a/b"])
+def test_an_id_is_any_short_printable_text(good: str) -> None:
+    assert check_id(good) == good
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["", "x" * 129, "ü" * 65, "a\tb", "a\n", "\0", "a\u202eb", "\u200f", "\ud800", 5, None, b"a", "\x7f", "\u2028"],
+)
+def test_an_id_that_cannot_be_seen_or_stored_is_refused(bad: Any) -> None:
+    for make in (check_id, lambda each: Send(each, "go"), lambda each: Call(order(), id=each or "")):
+        with pytest.raises(InvalidId):
+            make(bad)
