@@ -175,8 +175,8 @@ class Client:
     ) -> list[AsyncRun[Any]]:
         """The runs, newest first; of one status or one workflow, if they are given. Raises BadValue."""
         name = workflow.name if isinstance(workflow, Workflow) else workflow
-        if limit is not None and limit < 0:
-            raise BadValue(f"limit must not be negative: {limit}")
+        if limit is not None and (not isinstance(limit, int) or limit < 0):
+            raise BadValue(f"limit must be a whole number and not negative, not {limit!r}")
         infos = await self.read(partial(self.ledger.runs, status=_status(status), workflow=name, limit=limit))
         return [AsyncRun(self, info.id, describe(info)) for info in infos]
 
@@ -193,6 +193,8 @@ class Client:
 
     async def cancel(self, run_id: str, reason: str) -> None:
         """Ask a run to end."""
+        if not isinstance(reason, str):
+            raise BadValue(f"the reason of a cancel must be text, not {reason!r}")
         ended = await self.ask(partial(self.ledger.cancel, run_id=run_id, reason=reason, stamp=self.stamps.next()))
         self.poke()
         if ended:
@@ -324,13 +326,15 @@ class Client:
         timeout: Duration | None,
     ) -> tuple[RunRecord, int | None]:
         workflow, now = self._known(invocation), self._clock()
+        if not isinstance(priority, int):
+            raise BadValue(f"priority must be a whole number, not {priority!r}")
         limit = workflow.timeout if timeout is None else nanoseconds(timeout, "timeout")
         arguments = (invocation.args, dict(invocation.kwargs))
         record = RunRecord(
             RunId(self.stamps.run_id() if run_id is None else check_id(run_id)),
             workflow.name,
             workflow.version,
-            check_queue(queue or workflow.queue or self._default_queue),
+            check_queue(workflow.queue or self._default_queue if queue is None else queue),
             now,
             self.stamps.entropy(16).hex(),
             priority,
