@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from copy import copy
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
@@ -114,6 +114,22 @@ class AsyncRun(Generic[T_co]):
         return [history_step(row) for row in rows]
 
 
+class Worker(Protocol):
+    """What a client asks of the worker beside it."""
+
+    def poke(self) -> None:
+        """Something came into the store."""
+
+    def holds(self, run_id: str) -> bool:
+        """Whether the run is in its memory: then it will tell of its end."""
+
+    def reserve(self, record: RunRecord) -> bytes | None:
+        """A claim under which the run may be started, if there is room to work on it at once."""
+
+    def begin(self, record: RunRecord, started: bool) -> None:
+        """The run for which a claim was reserved has been started, or could not be."""
+
+
 class Client:
     """What an engine offers to those who start, send and read. Made by :class:`~continuum.AsyncEngine`."""
 
@@ -141,7 +157,7 @@ class Client:
         self._look_again = False
         self._asking: set[anyio.Event] = set()
         self._failure: BaseException | None = None
-        self.poke: Call = _nobody  # tells the worker beside this client, if there is one
+        self.worker: Worker | None = None  # beside this client
 
     # What a user asks for
 
@@ -162,8 +178,13 @@ class Client:
         UnpicklableValue, PayloadTooLarge.
         """
         record, wake = self._new_record(invocation, id, queue, priority, delay, timeout)
-        await self.ask(partial(self.ledger.start, record=record, wake=wake))
-        self.poke()
+        claim = self.worker.reserve(record) if self.worker is not None and wake is None else None
+        plan = partial(self.ledger.start, record=record, wake=wake, claim=claim)
+        if claim is None:
+            await self.ask(plan)
+            self.poke()
+        else:  # once it is committed the worker has it, whether or not anyone still waits here
+            await self.ask(plan, partial(self._begin, record))
         return AsyncRun(self, record.id)
 
     def run(self, id: str) -> AsyncRun[Any]:
@@ -211,7 +232,9 @@ class Client:
         waiter = self._waiters.setdefault(RunId(run_id), _Waiter())
         waiter.count += 1
         try:
-            end = await self.read(partial(self._end_of_existing, run_id=run_id))
+            end = None
+            if self.worker is None or not self.worker.holds(run_id):
+                end = await self.read(partial(self._end_of_existing, run_id=run_id))
             with anyio.move_on_after(limit):
                 while end is None:
                     await waiter.changed.wait()
@@ -229,13 +252,19 @@ class Client:
         """What this function makes of a view."""
         return await self.ask(lambda view: (None, reading(view)))
 
-    async def ask(self, plan: Plan[T]) -> T:
-        """Have a plan carried out, and give its answer."""
+    async def ask(self, plan: Plan[T], then: Callable[[Job[T]], object] | None = None) -> T:
+        """Have a plan carried out, and give its answer; `then` is called with it even if nobody waits any more."""
         self.check()
         answered = anyio.Event()
         self._asking.add(answered)
+
+        def settle(job: Job[T]) -> None:
+            if then is not None:
+                then(job)
+            answered.set()
+
         try:
-            job = single(plan, lambda _: answered.set())
+            job = single(plan, settle)
             self.committer.submit(job)
             await answered.wait()
         finally:
@@ -243,6 +272,11 @@ class Client:
         if not job.done:
             self.check()
         return job.result()
+
+    def poke(self) -> None:
+        """Tell the worker beside this client, if there is one, that something came into the store."""
+        if self.worker is not None:
+            self.worker.poke()
 
     # What happens around it
 
@@ -285,6 +319,10 @@ class Client:
             await self.mailbox.wait()
             for call in self.mailbox.drain():
                 call()
+
+    def _begin(self, record: RunRecord, job: Job[bool]) -> None:
+        assert self.worker is not None
+        self.worker.begin(record, job.error is None and job.result())
 
     def _looked(self, job: Job[list[tuple[RunId, RunEnd | None]]]) -> None:
         self._looking = False
@@ -363,10 +401,6 @@ class _Waiter:
         self.count = 0
         self.changed = anyio.Event()
         self.end: RunEnd | None = None
-
-
-def _nobody() -> None:
-    """There is no worker beside this client."""
 
 
 def check_queue(queue: object) -> str:

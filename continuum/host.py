@@ -219,7 +219,7 @@ class AsyncEngine:
                 stamps=client.stamps,
                 settled=client.settled,
             )
-            client.poke = self._scheduler.poke
+            client.worker = self._scheduler
         return client
 
     def _on_change(self) -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -34,7 +34,7 @@ from continuum.store.committer import Committer, Job, Plans
 from continuum.store.ends import outcome_of
 from continuum.store.ledger import Ledger
 from continuum.store.protocol import Batch, View
-from continuum.store.records import RunEnd
+from continuum.store.records import RunEnd, RunRecord
 from continuum.store.worklist import Nudge, Taken, Worklist
 from continuum.workflow import Registry
 
@@ -91,10 +91,12 @@ class Scheduler:
         self._touched: dict[RunId, Active] = {}  # those that have something to commit or to perform
         self._foreign: dict[RunId, list[tuple[RunId, Position]]] = {}  # who waits for runs that others started
         self._stored_due: int | None = None  # the look that is planned for timers in the store
+        self._landed: list[tuple[tuple[RunId, Position], Outcome]] = []  # steps, in the order in which they ended
         self._idlers: list[anyio.Event] = []
         self._committing = False
         self._looking = False
         self._poked = True
+        self._reserved = 0  # room for runs that are being started
         self._crowded = False  # there may be more in the store than there was room for
         self._draining = False  # nothing new is taken up
         self._drained = False  # no step is in flight any more
@@ -120,6 +122,7 @@ class Scheduler:
             await self.mailbox.wait(self._patience())
             for call in self.mailbox.drain():
                 call()
+            self._take_landed()
             self._fire_timers()
             self._commit()
             if self._drained and not self._committing:
@@ -144,6 +147,27 @@ class Scheduler:
         """Something may have come into the store. May be called from any thread."""
         self.mailbox.post(self._on_poke)
 
+    def holds(self, run_id: str) -> bool:
+        """Whether the run is in memory: then `settled` will tell of its end."""
+        return run_id in self._runs
+
+    def reserve(self, record: RunRecord) -> bytes | None:
+        """The claim under which a run may be started, to be worked on at once; None if there is no room.
+
+        :meth:`begin` is to be called for it once it has been started, or could not be.
+        """
+        room = self._window - len(self._runs) - self._reserved
+        if room <= 0 or self._draining or self._crowded or not self._worklist.takes(record):
+            return None
+        self._reserved += 1
+        return self._worklist.token
+
+    def begin(self, record: RunRecord, started: bool) -> None:
+        """Work on a run that was started under a claim that was reserved for it."""
+        self._reserved -= 1
+        if started:
+            self._take_up(self._worklist.begun(record))
+
     def _on_poke(self) -> None:
         self._poked = True
 
@@ -156,7 +180,7 @@ class Scheduler:
         return None if due is None else max(0.0, (due - self.clock()) / NANOSECONDS)
 
     def _idle(self) -> bool:
-        at_work = self._committing or self._looking or self._poked or self._crowded or self._touched
+        at_work = self._committing or self._looking or self._poked or self._crowded or self._touched or self._landed
         return not at_work and not any(active.busy for active in self._runs.values())
 
     def _leave(self) -> None:
@@ -189,7 +213,7 @@ class Scheduler:
             self._submit(partial(self._look_into, now=self.clock(), room=room), then)
 
     def _look_into(self, view: View, now: int, room: int) -> list[tuple[Batch | None, Any]]:
-        found: list[tuple[Batch | None, Any]] = list(self._worklist.look(view, now, room, self._runs))
+        found: list[tuple[Batch | None, Any]] = list(self._worklist.look(view, now, room))
         found.append((None, self._worklist.next_timer(view, now)))
         ends = ((child, self.ledger.end(view, child)) for child in list(self._foreign))
         found.extend((None, (child, end)) for child, end in ends if end is not None)
@@ -260,12 +284,15 @@ class Scheduler:
     def _touch(self, active: Active) -> None:
         self._touched[active.id] = active
 
-    def _step_landed(self, key: Hashable, outcome: Outcome) -> None:
-        self.mailbox.post(partial(self._step_done, key, outcome))
+    def _step_landed(self, key: Any, outcome: Outcome) -> None:
+        self._landed.append((key, outcome))
+        if len(self._landed) == 1:
+            self.mailbox.wake()
 
-    def _step_done(self, key: Any, outcome: Outcome) -> None:
-        run_id, position = key
-        self.answer(run_id, position, StepDone(position, outcome))
+    def _take_landed(self) -> None:
+        landed, self._landed = self._landed, []
+        for (run_id, position), outcome in landed:
+            self.answer(run_id, position, StepDone(position, outcome))
 
     def _fire_timers(self) -> None:
         now = self.clock()

@@ -1,6 +1,6 @@
 """Performing steps: on the loop, on threads, in processes, a bounded number at a time.
 
-A step that is taken on is a *flight*. It takes off at once or waits in a queue for a place; its outcome is
+A step takes off at once or waits in a queue for a place; its outcome is
 posted when it lands. All bookkeeping happens on the loop: threads only run the function, encode what
 it gave and put both into a mailbox, which is emptied in batches by the one task that also watches the
 timeouts of what cannot be cancelled from inside.
@@ -19,7 +19,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -31,36 +31,43 @@ from continuum.engine.processes import Call, Processes
 from continuum.engine.tasks import Tasks
 from continuum.engine.threads import Threads
 from continuum.errors import StepTimeout
-from continuum.journal import Outcome, record
+from continuum.journal import Outcome
 from continuum.mailbox import Mailbox
 
 __all__ = ["Codec", "Performer", "Task"]
 
+Executor: TypeAlias = Literal["thread", "inline", "process"]
 
-@record
+
 class Task:
     """A step to be performed. Without an `executor` async functions run on the loop, others on a thread.
 
-    `key` is unique among those in hand; `timeout` is in seconds.
+    `key` is unique among those in hand; `timeout` is in seconds. The rest is the performer's: what
+    has become of it.
     """
 
-    key: Hashable
-    fn: Callable[..., Any]
-    args: tuple[Any, ...] = ()
-    executor: Literal["thread", "inline", "process"] | None = None
-    timeout: float | None = None
-    name: str = "step"
+    __slots__ = ("args", "awaitable", "call", "executor", "fn", "key", "name", "over", "scope", "threaded", "timeout")
 
-
-class _Flight:
-    __slots__ = ("call", "over", "scope", "task", "threaded")
-
-    def __init__(self, task: Task) -> None:
-        self.task = task
+    def __init__(
+        self,
+        key: Hashable,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...] = (),
+        executor: Executor | None = None,
+        timeout: float | None = None,
+        name: str = "step",
+    ) -> None:
+        self.key = key
+        self.fn = fn
+        self.args = args
+        self.executor = executor
+        self.timeout = timeout
+        self.name = name
         self.over = False
         self.threaded = False
         self.call: Call | None = None  # of one whose thread talks to a process
         self.scope: anyio.CancelScope | None = None  # of one on the loop
+        self.awaitable: Awaitable[Any] | None = None  # what an inline function returned
 
 
 class Performer:
@@ -73,15 +80,15 @@ class Performer:
         self._post = post
         self._codec = codec
         self._concurrency = concurrency
-        self._flights: dict[Hashable, _Flight] = {}
-        self._queue: deque[_Flight] = deque()
+        self._in_hand: dict[Hashable, Task] = {}
+        self._queue: deque[Task] = deque()
         self._in_flight = 0
         self._taking = True
         self._empty: anyio.Event | None = None
-        self._landed: Mailbox[tuple[_Flight, Outcome | None]] = Mailbox()
-        self._deadlines: Deadlines[_Flight] = Deadlines()
-        self._tasks: Tasks[tuple[_Flight, Awaitable[Any] | None]] = Tasks(self._run_on_loop)
-        self._threads: Threads[_Flight] = Threads(self._run_off_loop, concurrency)
+        self._landed: Mailbox[tuple[Task, Outcome | None]] = Mailbox()
+        self._deadlines: Deadlines[Task] = Deadlines()
+        self._tasks: Tasks[Task] = Tasks(self._run_on_loop)
+        self._threads: Threads[Task] = Threads(self._run_off_loop, concurrency)
         self._processes = Processes(codec)
         self._group: TaskGroup
 
@@ -111,21 +118,23 @@ class Performer:
 
     def perform(self, task: Task) -> None:
         """Start the task, or queue it if `concurrency` steps are in flight."""
-        assert task.key not in self._flights, f"step {task.key!r} is in hand already"
-        flight = self._flights[task.key] = _Flight(task)
-        self._queue.append(flight)
-        self._fill()
+        assert task.key not in self._in_hand, f"step {task.key!r} is in hand already"
+        self._in_hand[task.key] = task
+        if self._taking and self._in_flight < self._concurrency and not self._queue:
+            self._take_off(task)
+        else:
+            self._queue.append(task)
 
     def cancel(self, key: Hashable) -> None:
         """Stop that step as far as it can be stopped. Its outcome is never posted."""
-        flight = self._flights.pop(key, None)
-        if flight is None:
+        task = self._in_hand.pop(key, None)
+        if task is None:
             return
-        flight.over = True
-        if flight.scope is not None:
-            flight.scope.cancel()
-        elif flight.threaded:
-            self._abandon(flight)
+        task.over = True
+        if task.scope is not None:
+            task.scope.cancel()
+        elif task.threaded:
+            self._abandon(task)
 
     async def drain(self, grace: float) -> bool:
         """Start nothing more and let what is in flight land; True if all of it did.
@@ -143,7 +152,7 @@ class Performer:
         return all_landed
 
     def _cancel_all(self) -> None:
-        for key in list(self._flights):
+        for key in list(self._in_hand):
             self.cancel(key)
         self._queue.clear()
 
@@ -151,84 +160,77 @@ class Performer:
 
     def _fill(self) -> None:
         while self._queue and self._taking and self._in_flight < self._concurrency:
-            flight = self._queue.popleft()
-            if not flight.over:
-                self._take_off(flight)
+            task = self._queue.popleft()
+            if not task.over:
+                self._take_off(task)
 
-    def _take_off(self, flight: _Flight) -> None:
-        task = flight.task
+    def _take_off(self, task: Task) -> None:
         if task.executor in (None, "inline") and is_async(task.fn):
-            self._start_on_loop(flight)
+            self._start_on_loop(task)
         elif task.executor == "inline":
-            self._run_inline(flight)
+            self._run_inline(task)
         else:
-            self._start_on_thread(flight)
+            self._start_on_thread(task)
 
-    def _start_on_loop(self, flight: _Flight, awaitable: Awaitable[Any] | None = None) -> None:
+    def _start_on_loop(self, task: Task) -> None:
         self._in_flight += 1
-        self._tasks.submit(self._group, (flight, awaitable))
+        self._tasks.submit(self._group, task)
 
-    def _start_on_thread(self, flight: _Flight) -> None:
-        task = flight.task
+    def _start_on_thread(self, task: Task) -> None:
         self._in_flight += 1
-        flight.threaded = True
+        task.threaded = True
         if task.executor == "process":
-            flight.call = Call()
-        if task.timeout is not None and self._deadlines.add(flight, anyio.current_time() + task.timeout):
+            task.call = Call()
+        if task.timeout is not None and self._deadlines.add(task, anyio.current_time() + task.timeout):
             self._landed.wake()
-        self._threads.submit(flight)
+        self._threads.submit(task)
 
     # Running
 
-    def _run_inline(self, flight: _Flight) -> None:
-        task = flight.task
+    def _run_inline(self, task: Task) -> None:
         try:
             value = task.fn(*task.args)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._settle(flight, self._codec.failure(error))
+            self._settle(task, self._codec.failure(error))
         else:
             if isinstance(value, Awaitable):
-                self._start_on_loop(flight, value)
+                task.awaitable = value
+                self._start_on_loop(task)
             else:
-                self._settle(flight, self._codec.outcome(value, result_name(task.name)))
+                self._settle(task, self._codec.outcome(value, result_name(task.name)))
 
-    def _run_off_loop(self, flight: _Flight) -> None:
+    def _run_off_loop(self, task: Task) -> None:
         """On a thread: run what is still wanted, and come back in any case."""
-        task = flight.task
         outcome = None
-        if flight.over:
+        if task.over:
             pass
-        elif flight.call is not None:
-            outcome = self._processes.perform(flight.call, task.name, task.fn, task.args)
+        elif task.call is not None:
+            outcome = self._processes.perform(task.call, task.name, task.fn, task.args)
         else:
             outcome = call(self._codec, task.name, task.fn, task.args)
-        self._landed.post((flight, outcome))
+        self._landed.post((task, outcome))
 
-    async def _run_on_loop(self, job: tuple[_Flight, Awaitable[Any] | None], scope: anyio.CancelScope) -> None:
-        flight, awaitable = job
+    async def _run_on_loop(self, task: Task, scope: anyio.CancelScope) -> None:
         outcome: Outcome | None = None
         try:
-            if not flight.over:
-                outcome = await self._await_step(flight, awaitable, scope)
-            elif isinstance(awaitable, Coroutine):
-                awaitable.close()
+            if not task.over:
+                outcome = await self._await_step(task, scope)
+            elif isinstance(task.awaitable, Coroutine):
+                task.awaitable.close()
         finally:
-            if outcome is not None and not flight.over:
-                self._settle(flight, outcome)
+            if outcome is not None and not task.over:
+                self._settle(task, outcome)
             self._release()
 
-    async def _await_step(
-        self, flight: _Flight, awaitable: Awaitable[Any] | None, scope: anyio.CancelScope
-    ) -> Outcome | None:
+    async def _await_step(self, task: Task, scope: anyio.CancelScope) -> Outcome | None:
         """What the step came to; None if it was cancelled, by itself or with its host."""
-        task = flight.task
-        flight.scope = scope
+        task.scope = scope
         if task.timeout is not None:
             scope.deadline = anyio.current_time() + task.timeout
         try:
-            value = await (task.fn(*task.args) if awaitable is None else awaitable)
+            value = await (task.fn(*task.args) if task.awaitable is None else task.awaitable)
             return self._codec.outcome(value, result_name(task.name))
         except (KeyboardInterrupt, GeneratorExit):
             raise
@@ -239,8 +241,8 @@ class Performer:
                     raise
                 return None
             if cancelled and scope.cancel_called:
-                if not flight.over:
-                    self._settle(flight, self._timed_out(task))
+                if not task.over:
+                    self._settle(task, self._timed_out(task))
                 raise
             return self._codec.failure(error)
 
@@ -249,33 +251,33 @@ class Performer:
     async def _land(self) -> None:
         while True:
             await self._landed.wait(self._deadlines.seconds_left())
-            for flight, outcome in self._landed.drain():
-                self._come_back(flight, outcome)
-            for flight in self._deadlines.take_passed():
-                self._settle(flight, self._timed_out(flight.task))
-                self._abandon(flight)
+            for task, outcome in self._landed.drain():
+                self._come_back(task, outcome)
+            for task in self._deadlines.take_passed():
+                self._settle(task, self._timed_out(task))
+                self._abandon(task)
 
-    def _come_back(self, flight: _Flight, outcome: Outcome | None) -> None:
-        if flight.over:
+    def _come_back(self, task: Task, outcome: Outcome | None) -> None:
+        if task.over:
             self._threads.rejoin()
             return
         assert outcome is not None, "only what is over comes back with nothing"
         self._threads.done()
-        self._deadlines.discard(flight)
-        self._settle(flight, outcome)
+        self._deadlines.discard(task)
+        self._settle(task, outcome)
         self._release()
 
-    def _abandon(self, flight: _Flight) -> None:
-        if flight.call is not None:
-            flight.call.kill()
-        self._deadlines.discard(flight)
+    def _abandon(self, task: Task) -> None:
+        if task.call is not None:
+            task.call.kill()
+        self._deadlines.discard(task)
         self._threads.abandon()
         self._release()
 
-    def _settle(self, flight: _Flight, outcome: Outcome) -> None:
-        flight.over = True
-        del self._flights[flight.task.key]
-        self._post(flight.task.key, outcome)
+    def _settle(self, task: Task, outcome: Outcome) -> None:
+        task.over = True
+        del self._in_hand[task.key]
+        self._post(task.key, outcome)
 
     def _release(self) -> None:
         self._in_flight -= 1

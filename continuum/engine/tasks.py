@@ -60,7 +60,8 @@ class Tasks(Generic[J]):
                     job = self._line.popleft()
                     self._call()
                     await self._run(job, scope)
-                    scope.deadline = math.inf
+                    if scope.deadline != math.inf:
+                        scope.deadline = math.inf
                     if scope.cancel_called or copy_context() != usual:
                         return self._call()
                 await self._rest()

@@ -127,8 +127,13 @@ class Ledger:
 
     # Starting, sending, ending
 
-    def start(self, view: View, record: RunRecord, wake: int | None = None) -> tuple[Batch | None, bool]:
-        """Create a run, due at once or at `wake`; False if it exists. Raises RunExists."""
+    def start(
+        self, view: View, record: RunRecord, wake: int | None = None, claim: bytes | None = None
+    ) -> tuple[Batch | None, bool]:
+        """Create a run, due at once or at `wake`; False if it exists. Raises RunExists.
+
+        With `claim` it is created in the hands of the worker that has this token.
+        """
         key = keys.run(record.id)
         data = view.get(key)
         if data is not None:
@@ -136,8 +141,13 @@ class Ledger:
             if existing.workflow != record.workflow:
                 raise RunExists(record.id, existing.workflow)
             return None, False
-        batch = Batch(checks=[(key, None)], puts=[write(self.codec, key, record)], notify=True)
-        self.put_state(batch, record, None, RunState(Status.PENDING, record.created, wake=wake))
+        batch = Batch(checks=[(key, None)], puts=[write(self.codec, key, record)])
+        status = Status.PENDING if claim is None else Status.RUNNING
+        self.put_state(batch, record, None, RunState(status, record.created, wake=wake))
+        if claim is not None:
+            batch.puts.append((keys.claim(record.id), claim))
+            return batch, True
+        batch.notify = True
         if wake is None:
             self.put_ready(batch, record.address, record.created)
         return batch, True

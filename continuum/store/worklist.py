@@ -56,40 +56,51 @@ class Worklist:
         self._ledger = ledger
         self.codec = ledger.codec
         self._stamps = stamps
-        self._token = token
+        self.token = token
         self._queues = queues
         self._wanted = wanted  # whether the worker has that workflow and version
 
     # Finding and claiming
 
-    def look(
-        self, view: View, now: int, room: int, here: Collection[str]
-    ) -> list[tuple[Batch | None, Taken | Nudge | None]]:
-        """What there is to do: nudges for the runs that are `here`, claims for at most `room` others."""
+    def look(self, view: View, now: int, room: int) -> list[tuple[Batch | None, Taken | Nudge | None]]:
+        """What there is to do: nudges for the runs that this worker has, claims for at most `room` others."""
         found: list[tuple[Batch | None, Taken | Nudge | None]] = []
         for run_id, ready in self._calls(view, now).items():
-            if run_id in here:
+            if view.get(keys.claim(run_id)) == self.token:
                 found.append((None, Nudge(run_id, ready, self.messages(view, run_id))))
             elif room > 0 and (claimed := self._claim(view, run_id, ready, now, None)) is not None:
                 found.append(claimed)
                 room -= 1
         return found
 
+    def begun(self, record: RunRecord) -> Taken:
+        """A run that was just started, in the hands of this worker."""
+        taken = Taken(record, RunState(Status.RUNNING, record.created))
+        try:
+            taken.args, taken.kwargs = self.codec.decode(record.payload)
+        except Exception as error:  # any code of the user's may run in a pickle
+            taken.error = error
+        return taken
+
+    def takes(self, record: RunRecord) -> bool:
+        """Whether the run is one that this worker can work on."""
+        return record.queue in self._queues and self._wanted(f"{record.workflow}\0{record.version}")
+
     def inherit(self, view: View, now: int) -> list[tuple[Batch | None, Taken | Nudge | None]]:
         """Claims for the runs whose worker is gone, and for those that are blocked.
 
         Only for a worker that knows itself to be alone.
         """
-        left = [(keys.run_of_claim(key), token) for key, token in view.scan(keys.claims()) if token != self._token]
+        left = [(keys.run_of_claim(key), token) for key, token in view.scan(keys.claims()) if token != self.token]
         blocked = [(keys.run_of_index(key), None) for key, _ in view.scan(keys.index_prefix(Status.BLOCKED))]
         claims = (self._claim(view, run_id, [], now, token) for run_id, token in [*left, *blocked])
         return [claim for claim in claims if claim is not None]
 
     def reclaim(self, view: View, run_id: RunId, now: int) -> list[tuple[Batch | None, Taken | None]]:
         """A claim for a run that this worker holds already, as the store says, but no longer has in memory."""
-        if view.get(keys.claim(run_id)) != self._token:
+        if view.get(keys.claim(run_id)) != self.token:
             return []
-        claim = self._claim(view, run_id, [], now, self._token)
+        claim = self._claim(view, run_id, [], now, self.token)
         return [] if claim is None else [claim]
 
     def next_timer(self, view: View, now: int) -> int | None:
@@ -121,10 +132,10 @@ class Worklist:
             return self._clear(view, run_id, ready), None
         record, state = self._ledger.record(view, run_id), self._ledger.state(view, run_id)
         held = view.get(keys.claim(run_id))
-        if held != left or record.queue not in self._queues or not self._wanted(f"{record.workflow}\0{record.version}"):
+        if held != left or not self.takes(record):
             return None
         batch = Batch([(keys.claim(run_id), held), self._ledger.unchanged(view, run_id)], deletes=ready)
-        batch.puts.append((keys.claim(run_id), self._token))
+        batch.puts.append((keys.claim(run_id), self.token))
         running = state.now(Status.RUNNING, now, rewind=state.rewind, failed_at=state.failed_at)
         self._ledger.put_state(batch, record, state, running)
         return batch, self._load(view, record, running)
@@ -150,7 +161,7 @@ class Worklist:
 
     def fenced(self, run_id: str) -> Batch:
         """An empty batch that does nothing unless this worker holds the run."""
-        return Batch(checks=[(keys.claim(run_id), self._token)])
+        return Batch(checks=[(keys.claim(run_id), self.token)])
 
     def append(self, batch: Batch, run_id: str, number: int, entry: Entry) -> None:
         """Add an entry to the run's journal; the message it takes leaves the inbox with that."""
