@@ -14,7 +14,6 @@ from typing import Any, Final
 
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import (
-    Append,
     CancelChild,
     CancelStep,
     Event,
@@ -119,8 +118,7 @@ class Active:
         if hasattr(self, "machine"):
             self.machine.discard()
 
-    def _append(self, request: Append) -> None:
-        entry = request.entry
+    def _append(self, entry: Entry) -> None:
         try:
             self._worklist.append(self.batch, self.id, self._number, entry)
         except UsageError as error:  # a value that cannot be recorded
@@ -215,7 +213,7 @@ class Active:
 
 
 _GATHER: Final[dict[type, Callable[[Active, Any], None]]] = {
-    Append: Active._append,
+    Entry: Active._append,
     PublishState: Active._publish,
     Settle: Active._settle,
     Mismatch: Active._mismatch,

@@ -47,7 +47,7 @@ def call(codec: Codec, name: str, fn: Callable[..., Any], args: tuple[Any, ...])
 def is_async(fn: Callable[..., Any]) -> bool:
     """Is this an async function, a partial of one, or an object whose call is one?"""
     if type(fn) is FunctionType:  # what most steps are
-        return bool(fn.__code__.co_flags & inspect.CO_COROUTINE or fn.__dict__ and inspect.iscoroutinefunction(fn))
+        return bool(fn.__code__.co_flags & inspect.CO_COROUTINE or (fn.__dict__ and inspect.iscoroutinefunction(fn)))
     while isinstance(fn, partial):
         fn = fn.func
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)

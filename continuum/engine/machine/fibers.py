@@ -17,7 +17,7 @@ from types import GeneratorType
 from typing import Any
 
 from continuum.commands import Branch, Command
-from continuum.engine.machine.outcome import NOTHING, discard, enter
+from continuum.engine.machine.outcome import NOTHING, discard
 from continuum.engine.machine.replay import Journal, described
 from continuum.errors import BadCommand, Cancelled
 from continuum.journal import Failure, Kind, Outcome, Position, Value
@@ -124,7 +124,7 @@ class Fibers:
         self._withdraw = withdraw  # a waiting command was cancelled
         self._line: deque[tuple[Fiber, Outcome]] = deque()
         self._alive: dict[Fiber, None] = {}  # in the order in which they came
-        self.ended: deque[Outcome] = deque()  # of fibers without a group
+        self.ended: Outcome | None = None  # of the fiber without a group
 
     def spawn(self, path: Position, body: Body, group: Group | None = None, index: int = 0) -> Fiber:
         """Put a new generator in line."""
@@ -193,6 +193,7 @@ class Fibers:
         self._line.clear()
         for fiber in self._alive:
             discard(fiber.body)
+            fiber.waits_for = None  # no cycle keeps it in memory
         self._alive.clear()
 
     # A fiber goes on
@@ -206,7 +207,10 @@ class Fibers:
         fiber.started = True
         while True:
             try:
-                command = enter(fiber.body, outcome)
+                if isinstance(outcome, Value):
+                    command = fiber.body.send(outcome.value)
+                else:
+                    command = fiber.body.throw(outcome.error)
             except StopIteration as stop:
                 return self._ended(fiber, Value(stop.value))
             except BaseException as error:
@@ -224,7 +228,7 @@ class Fibers:
     def _ended(self, fiber: Fiber, outcome: Outcome) -> None:
         self._alive.pop(fiber, None)
         if fiber.group is None:
-            self.ended.append(outcome)
+            self.ended = outcome
         else:
             self._member_ended(fiber.group, fiber, outcome)
 

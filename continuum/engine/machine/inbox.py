@@ -43,7 +43,7 @@ class Inbox:
     def __init__(self) -> None:
         self._events: dict[str, deque[EventArrived]] = {}
         self._receivers: dict[str, dict[Position, Waiting]] = {}
-        self._ready: dict[str, None] = {}  # names that have an event and someone to take it
+        self.ready: dict[str, None] = {}  # names that have an event and someone to take it
         self.handlers: dict[str, Handler] = {}
 
     def arrive(self, event: EventArrived) -> None:
@@ -74,12 +74,12 @@ class Inbox:
 
     def match(self) -> tuple[EventArrived, Waiting | Handler] | None:
         """An event and who takes it, in no need of anything else; the event is taken out."""
-        while self._ready:
-            name = next(iter(self._ready))
+        while self.ready:
+            name = next(iter(self.ready))
             taker = self._taker(name)
             if taker is not None and name in self._events:
                 return self.take(name), taker
-            del self._ready[name]
+            del self.ready[name]
         return None
 
     def take(self, name: str) -> EventArrived:
@@ -98,4 +98,4 @@ class Inbox:
 
     def _look(self, name: str) -> None:
         if name in self._events and self._taker(name) is not None:
-            self._ready[name] = None
+            self.ready[name] = None

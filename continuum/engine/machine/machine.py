@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections import deque
 from collections.abc import Callable, Generator
 from itertools import islice
 from typing import Any, Final
@@ -82,12 +81,13 @@ class Machine:
         self.fibers = Fibers(self.journal, self._issue, self._withdraw)
         self._root = self.fibers.spawn((), body)
         self._waiting: dict[Position, Waiting] = {}
-        self._unasked: deque[Waiting] = deque()  # what has been issued since the host was last asked
+        self._unasked: list[Waiting] = []  # what has been issued since the host was last asked
+        self._asked = 0  # of these, up to where it was
         self.inbox = Inbox()
         self.predicates: dict[Position, Waiting] = {}
         self._undo = UndoStack()
         self.patches: dict[str, bool] = {}
-        self._failures: deque[tuple[Position, BaseException]] = deque(maxlen=_REMEMBERED_FAILURES)
+        self._failures: list[tuple[Position, BaseException]] = []
         self._dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
         self._stopping: str | None = None  # the name of the cancel entry, once there is one
         self.state: dict[str, Any] = {}
@@ -138,8 +138,9 @@ class Machine:
     def _settle_down(self) -> None:
         while True:
             self.fibers.run()
-            if self.fibers.ended:
-                self._ended(self.fibers.ended.popleft())
+            if self.fibers.ended is not None:
+                outcome, self.fibers.ended = self.fibers.ended, None
+                self._ended(outcome)
             elif not self.journal.live:
                 self._replay()
             elif self.finished or not (self._react() or self._ask()):
@@ -177,6 +178,12 @@ class Machine:
 
     def _react(self) -> bool:
         """Do one thing that needs nothing from outside; False where there is none."""
+        if self.inbox.ready and self._hand_out():
+            return True
+        return bool(self.predicates) and any(self._look_at(waiting) for waiting in list(self.predicates.values()))
+
+    def _hand_out(self) -> bool:
+        """Give an event to who takes it; False where there are no two that go together."""
         match self.inbox.match():
             case EventArrived() as event, Handler() as handler:
                 position = handler.next_position()
@@ -185,7 +192,7 @@ class Machine:
             case EventArrived() as event, Waiting() as waiting:
                 self.complete(waiting, event.payload, ref=event.ref)
                 return True
-        return any(self._look_at(waiting) for waiting in list(self.predicates.values()))
+        return False
 
     def _look_at(self, waiting: Waiting) -> bool:
         command = waiting.command
@@ -201,13 +208,16 @@ class Machine:
 
     def _ask(self) -> bool:
         """Ask the host for what the fibers wait for; True where one of them can go on without it."""
-        while self._unasked:
-            waiting = self._unasked.popleft()
+        while self._asked < len(self._unasked):
+            waiting = self._unasked[self._asked]
+            self._asked += 1
             if self._waiting.get(waiting.position) is waiting:
                 waiting.asked = True
                 ASK[waiting.kind](self, waiting)
                 if not waiting.asked:
                     return True
+        self._unasked.clear()
+        self._asked = 0
         return False
 
     # Entries
@@ -226,7 +236,9 @@ class Machine:
         assert outcome is not None, "a completion has an outcome"
         if isinstance(outcome, Failure):
             self._failures.append((entry.position, outcome.error))
-        elif isinstance(waiting.command, Save):
+            if len(self._failures) > 2 * _REMEMBERED_FAILURES:
+                del self._failures[:_REMEMBERED_FAILURES]
+        elif isinstance(waiting.command, Save) and waiting.command.options.compensate is not None:
             self._undo.push(waiting.command, outcome.value)
         self.fibers.resume(waiting.fiber, outcome)
 

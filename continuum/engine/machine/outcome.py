@@ -1,4 +1,4 @@
-"""How an outcome enters a generator."""
+"""What a generator is given, and how it is let go of."""
 
 from __future__ import annotations
 
@@ -7,21 +7,13 @@ from contextlib import suppress
 from types import GeneratorType
 from typing import Any, Final
 
-from continuum.journal import Failure, Outcome, Value
+from continuum.journal import Value
 
-__all__ = ["NOTHING", "discard", "enter"]
+__all__ = ["NOTHING", "discard"]
 
 NOTHING: Final = Value(None)
 
 _ATTEMPTS_TO_CLOSE: Final = 100
-
-
-def enter(generator: Generator[Any, Any, Any], outcome: Outcome) -> Any:
-    """Go on with the outcome at the generator's yield, up to its next one."""
-    if type(outcome) is Value:
-        return generator.send(outcome.value)
-    assert isinstance(outcome, Failure)
-    return generator.throw(outcome.error)
 
 
 def discard(generator: Generator[Any, Any, Any]) -> None:

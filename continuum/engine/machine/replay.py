@@ -12,11 +12,10 @@ the journal while every fiber waits.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final, Protocol
 
-from continuum.engine.machine.requests import Append, Request
+from continuum.engine.machine.requests import Request
 from continuum.errors import ReplayMismatch
 from continuum.journal import Entry, Kind, Outcome, Position, position_text
 
@@ -35,18 +34,16 @@ class Journal:
 
     def __init__(self, run: str) -> None:
         self._run = run
-        self._recorded: deque[Entry] = deque()
+        self._recorded: Sequence[Entry] = ()
+        self._next = 0  # of what is recorded, to be replayed
+        self.live = True
+        """Whether everything recorded has been replayed."""
         self.requests: list[Request] = []
         self.now = 0
 
-    def load(self, entries: Iterable[Entry]) -> None:
+    def load(self, entries: Sequence[Entry]) -> None:
         """Set what is to be replayed."""
-        self._recorded.extend(entries)
-
-    @property
-    def live(self) -> bool:
-        """Whether everything recorded has been replayed."""
-        return not self._recorded
+        self._recorded, self._next, self.live = entries, 0, not entries
 
     def meet(
         self,
@@ -58,31 +55,36 @@ class Journal:
         ref: int = 0,
     ) -> Entry:
         """The recorded entry of a command that is answered at once, else a new one of `outcome`."""
-        if not self._recorded:
-            entry = Entry(position, kind, name, outcome, self.now, 0, ref)
-            self.requests.append(Append(entry))
-            return entry
-        entry = self._recorded[0]
+        if self.live:
+            return self.append(Entry(position, kind, name, outcome, self.now, 0, ref))
+        entry = self._recorded[self._next]
         if entry.position != position or entry.kind != kind or entry.name != name:
             raise self.mismatch(entry, position, described(kind, name), whereabouts.where())
-        return self._recorded.popleft()
+        return self.take()
 
     def peek(self) -> Entry | None:
         """The next entry to replay, if there is one."""
-        return self._recorded[0] if self._recorded else None
+        return None if self.live else self._recorded[self._next]
 
     def take(self) -> Entry:
         """The next entry to replay, which there must be."""
-        return self._recorded.popleft()
+        entry = self._recorded[self._next]
+        self._next += 1
+        if self._next == len(self._recorded):
+            self.load(())
+        return entry
 
     def put_back(self, entry: Entry) -> None:
         """Undo the last take."""
-        self._recorded.appendleft(entry)
+        if self.live:
+            self.load((entry,))
+        else:
+            self._next -= 1
 
     def append(self, entry: Entry) -> Entry:
         """Record something new. Only past the end of what was recorded."""
-        assert not self._recorded, "nothing is appended before the replay is over"
-        self.requests.append(Append(entry))
+        assert self.live, "nothing is appended before the replay is over"
+        self.requests.append(entry)
         return entry
 
     def mismatch(self, entry: Entry, position: Position, attempted: str, where: str) -> ReplayMismatch:

@@ -1,8 +1,8 @@
 """What a machine is told, and what it asks of its host.
 
 Events go in, one at a time; requests come out, in order. The host's one law, *durable before
-visible*: a request is carried out after every :class:`Append` before it is committed. Nothing here
-has behaviour.
+visible*: a request is carried out after every entry before it is committed. Nothing here has
+behaviour.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from continuum.journal import Entry, Outcome, Position, Status, Value, record
 from continuum.workflow import Invocation
 
 __all__ = [
-    "Append",
     "CancelAsked",
     "CancelChild",
     "CancelStep",
@@ -102,14 +101,7 @@ class CancelAsked:
 
 Event: TypeAlias = Started | StepDone | TimerFired | EventArrived | ChildDone | SendDone | CancelAsked
 
-# Requests
-
-
-@record
-class Append:
-    """Add this entry to the run's journal."""
-
-    entry: Entry
+# Requests: an Entry is to be added to the run's journal, and the following
 
 
 @record
@@ -197,7 +189,7 @@ class Mismatch:
 
 
 Request: TypeAlias = (
-    Append
+    Entry
     | RunStep
     | CancelStep
     | WakeAt

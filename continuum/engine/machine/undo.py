@@ -28,7 +28,7 @@ class UndoStack:
 
     def push(self, command: Save[Any], result: Any) -> None:
         """Remember a saved step; steps of the undoing itself are not undone."""
-        if command.options.compensate is not None and not self.running:
+        if not self.running:
             self._steps.append((command, result))
 
     def unwind(self, cause: Outcome) -> Generator[Any, Any, None]:

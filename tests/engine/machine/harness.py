@@ -20,7 +20,6 @@ from continuum import Invocation, Save
 from continuum.durations import NANOSECONDS
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import (
-    Append,
     CancelAsked,
     CancelChild,
     CancelStep,
@@ -208,7 +207,7 @@ class Play:
     def _take(self, request: Request) -> None:
         assert self.settled is None, "nothing follows a settlement"
         match request:
-            case Append(entry):
+            case Entry() as entry:
                 assert entry.position not in self._completed, f"recorded twice: {entry}"
                 if entry.position and entry.kind not in MARKS:
                     self._completed.add(entry.position)

@@ -10,8 +10,8 @@ from harness import START, Play, do
 
 from continuum import All, Log, Now, Patch, Publish, Random, Uuid4, workflow
 from continuum.durations import datetime_of
-from continuum.engine.machine.requests import Append, EmitLog, PublishState
-from continuum.journal import Kind
+from continuum.engine.machine.requests import EmitLog, PublishState
+from continuum.journal import Entry, Kind
 
 Body = Generator[Any, Any, Any]
 
@@ -78,9 +78,9 @@ def test_a_log_is_emitted_once_after_it_is_recorded() -> None:
 
     play = Play(talking())
     recorded, emitted, _ = play.requests
-    assert isinstance(recorded, Append)
-    assert emitted == EmitLog(recorded.entry)
-    assert recorded.entry.outcome.value == {"message": "hello", "fields": {"to": "world"}}  # type: ignore[union-attr]
+    assert isinstance(recorded, Entry)
+    assert emitted == EmitLog(recorded)
+    assert recorded.outcome.value == {"message": "hello", "fields": {"to": "world"}}  # type: ignore[union-attr]
     again = play.replay()
     assert (play.logged, again.logged, again.ran) == (["hello"], [], ["a"])
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from continuum import Retry, StepUncertain, workflow
 from continuum.durations import NANOSECONDS
-from continuum.engine.machine.requests import Append, TimerFired, WakeAt
+from continuum.engine.machine.requests import TimerFired, WakeAt
 from continuum.engine.machine.retry import next_delay
-from continuum.journal import Kind, Status
+from continuum.journal import Entry, Kind, Status
 
 
 @workflow
@@ -108,8 +108,8 @@ def test_a_failed_attempt_is_recorded_with_the_time_of_the_next() -> None:
     play = Play(charge(Retry(3, delay=5, jitter=0)))
     recorded, wake = play.fails("charge", ValueError("busy"))
     due = START + 5 * NANOSECONDS
-    assert isinstance(recorded, Append)
-    assert (recorded.entry.kind, recorded.entry.attempts, recorded.entry.ref) == (Kind.ATTEMPT, 1, due)
+    assert isinstance(recorded, Entry)
+    assert (recorded.kind, recorded.attempts, recorded.ref) == (Kind.ATTEMPT, 1, due)
     assert wake == WakeAt((0,), due)
 
 

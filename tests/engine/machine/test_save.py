@@ -9,8 +9,8 @@ import pytest
 from harness import Play, do
 
 from continuum import All, Save, StepUncertain, workflow
-from continuum.engine.machine.requests import Append, RunStep, Settle, StepDone
-from continuum.journal import Kind, Status, Value
+from continuum.engine.machine.requests import RunStep, Settle, StepDone
+from continuum.journal import Entry, Kind, Status, Value
 
 
 @workflow
@@ -44,9 +44,9 @@ def test_a_step_is_asked_for_and_nothing_is_recorded_yet() -> None:
 def test_a_result_is_recorded_before_the_run_is_settled() -> None:
     play = Play(one())
     recorded, settled = play.done("charge", 42)
-    assert isinstance(recorded, Append)
-    assert (recorded.entry.position, recorded.entry.kind, recorded.entry.name) == ((0,), Kind.SAVE, "charge")
-    assert (recorded.entry.outcome, recorded.entry.attempts) == (Value(42), 1)
+    assert isinstance(recorded, Entry)
+    assert (recorded.position, recorded.kind, recorded.name) == ((0,), Kind.SAVE, "charge")
+    assert (recorded.outcome, recorded.attempts) == (Value(42), 1)
     assert settled == Settle(Status.COMPLETED, Value(42))
 
 
@@ -143,8 +143,8 @@ def test_a_step_is_named_after_its_function() -> None:
 
 def test_an_at_most_once_step_is_recorded_as_begun_before_it_starts() -> None:
     first, second = Play(once()).requests
-    assert isinstance(first, Append)
-    assert (first.entry.kind, first.entry.position) == (Kind.BEGUN, (0,))
+    assert isinstance(first, Entry)
+    assert (first.kind, first.position) == (Kind.BEGUN, (0,))
     assert isinstance(second, RunStep)
 
 

@@ -11,8 +11,8 @@ from harness import START, Play, do
 
 from continuum import All, Ensure, EnsureTimeout, Handle, Race, Receive, ReceiveTimeout, Sleep, workflow
 from continuum.durations import NANOSECONDS, datetime_of
-from continuum.engine.machine.requests import Append, TimerFired, WakeAt
-from continuum.journal import Kind, Status
+from continuum.engine.machine.requests import TimerFired, WakeAt
+from continuum.journal import Entry, Kind, Status
 
 Body = Generator[Any, Any, Any]
 
@@ -42,8 +42,8 @@ def collect(*names: str) -> Body:
 def test_the_time_to_wake_is_recorded_before_it_is_asked_for() -> None:
     armed, wake = Play(sleepy()).requests
     due = START + 10 * NANOSECONDS
-    assert isinstance(armed, Append)
-    assert (armed.entry.kind, armed.entry.ref) == (Kind.ARMED, due)
+    assert isinstance(armed, Entry)
+    assert (armed.kind, armed.ref) == (Kind.ARMED, due)
     assert wake == WakeAt((0,), due)
 
 
