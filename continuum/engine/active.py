@@ -207,7 +207,7 @@ class Active:
 
     def _change(self, status: Status, now: int, *, rewind: bool = False, **changes: Any) -> None:
         failed_at = self.state.failed_at if rewind else None
-        state = self.state.now(status, now, rewind=rewind, failed_at=failed_at, **changes)
+        state = RunState(status, now, rewind=rewind, failed_at=failed_at, **changes)
         self._worklist.change(self.batch, self.record, self.state, state)
         self.state = state
 

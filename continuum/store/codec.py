@@ -13,9 +13,10 @@ from __future__ import annotations
 import json
 import pickle
 import struct
-import zlib
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
+from zlib import crc32
 
 from continuum.errors import CorruptRecord, PayloadTooLarge, UnpicklableValue, UnsupportedRecord
 from continuum.journal import Entry, Failure, Kind, Outcome, Value
@@ -240,12 +241,12 @@ class Codec:
 
     # Records
 
-    def pack(self, header: dict[str, Any], payload: bytes = b"") -> bytes:
-        """A record of plain JSON data and, behind it, a payload or any other bytes."""
+    def pack(self, header: Sequence[Any], payload: bytes = b"") -> bytes:
+        """A record: a list of plain JSON data and, behind it, a payload or any other bytes."""
         text = _to_json(header).encode()
         return HEADER.pack(FORMAT, len(text)) + text + payload
 
-    def unpack(self, data: bytes) -> tuple[dict[str, Any], bytes]:
+    def unpack(self, data: bytes) -> tuple[list[Any], bytes]:
         """The header and the payload of a record; raises UnsupportedRecord and CorruptRecord."""
         if data[:1] not in (b"", b"\x01"):
             raise UnsupportedRecord(f"a record has format {data[0]}; a newer continuum may have written it")
@@ -255,11 +256,11 @@ class Codec:
         if end > len(data):
             raise CorruptRecord("a record ends too early")
         try:
-            header = json.loads(data[HEADER.size : end])
+            header = json.loads(data[HEADER.size : end].decode())
         except (ValueError, RecursionError) as error:
             raise CorruptRecord("the header of a record is no JSON") from error
-        if not isinstance(header, dict):
-            raise CorruptRecord("the header of a record is no object")
+        if not isinstance(header, list):
+            raise CorruptRecord("the header of a record is no list")
         return header, data[end:]
 
 
@@ -282,17 +283,13 @@ def _numbers(positions: int) -> struct.Struct:
 
 def seal(key: bytes, body: bytes) -> bytes:
     """The body with a checksum of key and body in front: bytes that changed or moved are found out."""
-    return CHECKSUM.pack(_checksum(key, body)) + body
+    # Starting from the length keeps apart the pairs that are the same bytes when put together.
+    return CHECKSUM.pack(crc32(body, crc32(key, len(key)))) + body
 
 
 def unseal(key: bytes, data: bytes) -> bytes:
     """The body that was sealed for this key; raises CorruptRecord."""
     body = data[CHECKSUM.size :]
-    if data[: CHECKSUM.size] != CHECKSUM.pack(_checksum(key, body)):
+    if data != seal(key, body):
         raise CorruptRecord(f"the record at {key!r} does not fit its checksum")
     return body
-
-
-def _checksum(key: bytes, body: bytes) -> int:
-    # Starting from the length keeps apart the pairs that are the same bytes when put together.
-    return zlib.crc32(body, zlib.crc32(key, len(key)))

@@ -199,7 +199,7 @@ class Ledger:
         if state.status is not Status.FAILED:
             raise WrongState(run_id, state.status, "only a failed run can be retried")
         batch = Batch(checks=[self.unchanged(view, run_id)], deletes=[keys.outcome(run_id)], notify=True)
-        again = state.now(Status.PENDING, stamp, failed_at=state.failed_at, rewind=True)
+        again = RunState(Status.PENDING, stamp, failed_at=state.failed_at, rewind=True)
         self.put_state(batch, record, state, again)
         self.put_ready(batch, record.address, stamp)
         return batch, None
@@ -251,7 +251,7 @@ class Ledger:
         """Settle a run, and tell the parent that waits for it."""
         at = None if failed_at is None else list(failed_at)
         batch.puts.append(write(self.codec, keys.outcome(record.id), end))
-        self.put_state(batch, record, old, old.now(end.status, stamp, reason=end.reason, failed_at=at))
+        self.put_state(batch, record, old, RunState(end.status, stamp, reason=end.reason, failed_at=at))
         batch.notify = True
         if record.parent is None or record.parent_position is None:
             return

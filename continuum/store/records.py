@@ -1,15 +1,18 @@
 """The records about a run, besides its journal, and their bytes.
 
 A record is a header of plain data, which anyone can read, and where users' values are part of it a
-pickled payload behind it, which is not touched by who only wants to look.
+pickled payload behind it, which is not touched by who only wants to look. The header is the list of
+the record's other fields in their order: a record may grow at the end of these, with a default.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from collections.abc import Callable
+from dataclasses import fields
+from operator import attrgetter
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
-from continuum.journal import Position, RunId, Status
+from continuum.journal import Position, RunId, Status, record
 from continuum.store.codec import Codec, seal, unseal
 
 __all__ = ["Address", "Message", "RunEnd", "RunRecord", "RunState", "read", "write"]
@@ -25,7 +28,7 @@ class Address(NamedTuple):
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunRecord:
     """What was started; never changed. Times are nanoseconds since the epoch; `payload` holds the arguments.
 
@@ -44,17 +47,13 @@ class RunRecord:
     parent_position: list[int] | None = None
     payload: bytes = b""
 
-    def __post_init__(self) -> None:
-        if self.parent is not None:
-            object.__setattr__(self, "parent", Address(*self.parent))
-
     @property
     def address(self) -> Address:
         """Where the run's worker is found."""
         return Address(self.id, self.queue, self.priority, self.workflow, self.version)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RunState:
     """How a run stands. `wake` is when a timer of it is due; `failed_at` where it failed."""
 
@@ -66,19 +65,12 @@ class RunState:
     failed_at: list[int] | None = None
     rewind: bool = False  # take back what was recorded since failed_at before going on
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
-
     def failed_position(self) -> Position | None:
         """`failed_at` as a position."""
         return None if self.failed_at is None else tuple(self.failed_at)
 
-    def now(self, status: Status, updated: int, **changes: Any) -> RunState:
-        """The state after a change; what is not named is as in a new one."""
-        return replace(RunState(status, updated), **changes)
 
-
-@dataclass(frozen=True, slots=True)
+@record
 class RunEnd:
     """How a run ended: `payload` is its result, or its error where `failed`."""
 
@@ -87,11 +79,8 @@ class RunEnd:
     reason: str = ""
     payload: bytes = b""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "status", Status(self.status))
 
-
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """A message to a run: an event by its name, a request to end with its reason, or the end of child `name`."""
 
@@ -110,14 +99,28 @@ R = TypeVar("R", RunRecord, RunState, RunEnd, Message)
 
 def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
     """The pair to put: the key, and the record's bytes under it."""
-    header = {name: getattr(record, name) for name in record.__slots__}
-    payload: bytes = header.pop("payload", b"")
-    return key, seal(key, codec.pack(header, payload))
+    payload = b"" if isinstance(record, RunState) else record.payload
+    return key, seal(key, codec.pack(_FIELDS[type(record)](record), payload))
 
 
 def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
     """The record that was written under that key."""
     header, payload = codec.unpack(unseal(key, data))
-    if "payload" in kind.__slots__:
-        header["payload"] = payload
-    return kind(**header)
+    made: Callable[..., R] = kind
+    if kind is RunState:
+        return made(Status(header[0]), *header[1:])
+    if kind is RunEnd:
+        return made(Status(header[0]), *header[1:], payload=payload)
+    if kind is RunRecord and header[_PARENT] is not None:
+        header[_PARENT] = Address(*header[_PARENT])
+    return made(*header, payload=payload)
+
+
+def _names(kind: Any) -> list[str]:
+    return [field.name for field in fields(kind) if field.name != "payload"]
+
+
+_FIELDS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
+    kind: attrgetter(*_names(kind)) for kind in (RunRecord, RunState, RunEnd, Message)
+}
+_PARENT: Final = _names(RunRecord).index("parent")

@@ -136,7 +136,7 @@ class Worklist:
             return None
         batch = Batch([(keys.claim(run_id), held), self._ledger.unchanged(view, run_id)], deletes=ready)
         batch.puts.append((keys.claim(run_id), self.token))
-        running = state.now(Status.RUNNING, now, rewind=state.rewind, failed_at=state.failed_at)
+        running = RunState(Status.RUNNING, now, rewind=state.rewind, failed_at=state.failed_at)
         self._ledger.put_state(batch, record, state, running)
         return batch, self._load(view, record, running)
 

@@ -497,8 +497,8 @@ def test_an_entry_that_takes_an_error_for_a_value_is_corrupt() -> None:
 # Records
 
 
-@given(st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.integers())), st.binary())
-def test_a_record_comes_back(header: dict[str, Any], payload: bytes) -> None:
+@given(st.lists(st.none() | st.booleans() | st.integers() | st.text() | st.lists(st.integers())), st.binary())
+def test_a_record_comes_back(header: list[Any], payload: bytes) -> None:
     assert CODEC.unpack(CODEC.pack(header, payload)) == (header, payload)
 
 
@@ -508,14 +508,14 @@ def test_random_bytes_are_refused_as_records(data: bytes) -> None:
         CODEC.unpack(data)
 
 
-@pytest.mark.parametrize("text", [b"[1]", b"{", b"\xff", b"[" * 100_000, b"1" * 10_000])
-def test_a_record_whose_header_is_no_object_is_corrupt(text: bytes) -> None:
+@pytest.mark.parametrize("text", [b"{}", b"[", b"\xff", b"[" * 100_000, b"1" * 10_000])
+def test_a_record_whose_header_is_no_list_is_corrupt(text: bytes) -> None:
     with pytest.raises(CorruptRecord):
         CODEC.unpack(struct.pack("<BI", 1, len(text)) + text)
 
 
 def test_a_record_may_end_nowhere_but_in_its_payload() -> None:
-    record = CODEC.pack({"a": 1})
+    record = CODEC.pack([1])
     for size in range(len(record)):
         with pytest.raises(CorruptRecord):
             CODEC.unpack(record[:size])
@@ -523,7 +523,7 @@ def test_a_record_may_end_nowhere_but_in_its_payload() -> None:
 
 def test_a_newer_record_is_unsupported() -> None:
     with pytest.raises(UnsupportedRecord):
-        CODEC.unpack(b"\x02" + CODEC.pack({})[1:])
+        CODEC.unpack(b"\x02" + CODEC.pack([])[1:])
 
 
 # Seals
