@@ -235,11 +235,11 @@ class Client:
             end = None
             if self.worker is None or not self.worker.holds(run_id):
                 end = await self.read(partial(self._end_of_existing, run_id=run_id))
-            with anyio.move_on_after(limit):
-                while end is None:
-                    await waiter.changed.wait()
-                    self.check()
-                    end = waiter.end
+            if end is None and limit is None:
+                end = await self._told(waiter)
+            elif end is None:
+                with anyio.move_on_after(limit):
+                    end = await self._told(waiter)
         finally:
             waiter.count -= 1
             if not waiter.count and self._waiters.get(RunId(run_id)) is waiter:
@@ -247,6 +247,11 @@ class Client:
         if end is None:
             raise TimeoutError(await self._why_late(run_id, limit))
         return end
+
+    async def _told(self, waiter: _Waiter) -> RunEnd | None:
+        await waiter.changed.wait()
+        self.check()
+        return waiter.end
 
     async def read(self, reading: Callable[[View], T]) -> T:
         """What this function makes of a view."""

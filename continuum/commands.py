@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
-from types import GeneratorType
+from types import FunctionType, GeneratorType
 from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar, overload
 from uuid import UUID
 
@@ -237,14 +237,18 @@ class Save(Command[T_co]):
         executor: Executor | None = None,
         at_most_once: bool | None = None,
     ) -> None:
-        _check_step(fn)
+        plain = type(fn) is FunctionType and not fn.__code__.co_flags & _GENERATOR_FLAGS  # what most steps are
+        if not plain:
+            _check_step(fn)
+        if name is None:
+            name = fn.__name__ if plain else step_name(fn)
         options = getattr(fn, _ATTACHED, _DEFAULTS)
         given = (retry, timeout, compensate, key, executor, at_most_once)
         if given != _NOTHING_GIVEN:
             options = options.merged(*given)
         _set(self, "fn", fn)
         _set(self, "args", args)
-        _set(self, "name", step_name(fn) if name is None else _text(name, "name"))
+        _set(self, "name", _text(name, "name"))
         _set(self, "options", options)
 
 

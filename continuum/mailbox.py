@@ -76,9 +76,9 @@ class Mailbox(Generic[T]):
         else:
             await self._sleep(timeout_seconds)
 
-    def drain(self) -> list[T]:
-        """Take what is there, oldest first."""
-        taken = self._items[:]
+    def drain(self, limit: int | None = None) -> list[T]:
+        """Take what is there, oldest first, or the first `limit` of it."""
+        taken = self._items[:limit]
         # Never a swap of lists: a poster may have the old one in hand.
         del self._items[: len(taken)]
         return taken

@@ -49,15 +49,16 @@ class Active:
         self.in_flight: set[Position] = set()  # commands that the host is at work on, or will be
         self.messages: set[int] = set()  # of the inbox, that the machine was told of
         self.sent: dict[Position, tuple[str, str]] = {}  # run and message id of events under way
+        self.ended = False  # nothing more may be fed to it
         self.settlement: Settle | None = None
         self.end: RunEnd | None = None  # once its end has been written down
         self.blocked: str | None = None
         self.leaving = False
-        self.closed = False  # its last batch was given away; the end may come while an earlier one is committed
         self.anchored = False  # it waits for what only this worker looks after, and stays in memory
         self.retried = False  # it failed before, and goes on from there
         self.idle_since: int | None = None
         self._worklist = worklist
+        self._fence = worklist.fence(self.id)
         self._batch: Batch | None = None
         self._effects: list[Request] = []
         self._number = 0  # of the next entry of its journal
@@ -68,11 +69,6 @@ class Active:
         return bool(self.in_flight)
 
     @property
-    def ended(self) -> bool:
-        """Whether nothing more may be fed to it."""
-        return self.settlement is not None or self.blocked is not None or self.leaving
-
-    @property
     def changed(self) -> bool:
         """Whether something of it waits to be committed."""
         return self._batch is not None
@@ -81,7 +77,7 @@ class Active:
     def batch(self) -> Batch:
         """The batch that is being gathered."""
         if self._batch is None:
-            self._batch = self._worklist.fenced(self.id)
+            self._batch = Batch([self._fence])
         return self._batch
 
     # Gathering
@@ -100,16 +96,17 @@ class Active:
             return
         for request in requests:
             gather = _GATHER.get(type(request))
-            if gather is not None:
-                gather(self, request)
-            if self.settlement is not None or self.blocked is not None:
-                return
             if gather is None:
                 self._effects.append(request)
+                continue
+            gather(self, request)
+            if self.ended:
+                return
 
     def block(self, reason: str) -> None:
         """Code and journal disagree, or something cannot be loaded: nothing of this round is kept."""
         self.blocked = reason
+        self.ended = True
         self._batch = None
         self._effects.clear()
 
@@ -136,10 +133,11 @@ class Active:
 
     def _spoil(self, error: UsageError) -> None:
         self.machine.discard()
-        self.settlement = Settle(Status.FAILED, Failure(error))
+        self._settle(Settle(Status.FAILED, Failure(error)))
 
     def _settle(self, request: Settle) -> None:
         self.settlement = request
+        self.ended = True
 
     def _mismatch(self, request: Mismatch) -> None:
         self.block(str(request.error))
@@ -166,7 +164,6 @@ class Active:
         """What was gathered: the batch, with the change of state that it leads to, and the effects behind it."""
         if not self.leaving and self.end is None:
             self._put_state(now)
-        self.closed = self.ended
         batch, self._batch = self._batch, None
         effects, self._effects = self._effects, []
         return batch, effects
@@ -180,7 +177,7 @@ class Active:
         else:
             self._put_state(now)
             self._worklist.release(self.batch, self.record)
-        self.leaving = True
+        self.leaving = self.ended = True
 
     def _put_state(self, now: int) -> None:
         if self.settlement is not None:

@@ -37,7 +37,7 @@ def call(codec: Codec, name: str, fn: Callable[..., Any], args: tuple[Any, ...])
     """Run a step to its end. Whatever it raises, SystemExit too, is its outcome."""
     try:
         value = fn(*args)
-        if isinstance(value, Awaitable):
+        if hasattr(type(value), "__await__"):
             raise _stray_awaitable(name, value)
         return codec.outcome(value, result_name(name))
     except BaseException as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,9 +51,10 @@ class Effects:
         self._scheduler = scheduler
         self._ledger = scheduler.ledger
 
-    def perform(self, active: Active, request: Request) -> None:
-        """Carry out one request of a run."""
-        _ROWS[type(request)](self, active, request)
+    def perform(self, active: Active, requests: Sequence[Request]) -> None:
+        """Carry out requests of a run."""
+        for request in requests:
+            _ROWS[type(request)](self, active, request)
 
     # Steps and timers
 

@@ -4,7 +4,8 @@ Everything reaches the scheduler as a call to make, in its mailbox: results of s
 poke that says "look what is there". The calls feed runs, which gather what their machines ask for.
 Then all batches go to the committer in one job, and when it comes back the effects are performed.
 While a commit is under way the next inputs are fed and pile up behind it, so group commit needs no
-timer.
+timer. All of it goes in slices: a thousand results that come at once are not fed before the first of
+them are on their way to the disk.
 
 *Durable before visible* is kept here and nowhere else: effects are handed over by
 :meth:`Scheduler._perform` alone, after the batch that led to them.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -46,11 +48,23 @@ Call = Callable[[], object]
 Timer = tuple[RunId, Position] | RunId | None
 """A run's own timer, a run that may leave memory, or a look into the store."""
 
+Closed = tuple[Active, list[Request], bool]
+"""A run, the effects that are due once its batch is committed, and whether this batch is its last."""
+
 LINGER: Final = 5 * NANOSECONDS
 """How long a run that waits stays in memory."""
 
-WINDOW: Final = 1_000
-"""How many runs are worked on at once, at the least; a run that waits is not counted."""
+SLICE: Final = 100
+"""How many inputs are fed, and how many runs' effects performed, before the committer is seen to again."""
+
+WINDOW: Final = 200
+"""How many runs are worked on at once, at the least; a run that waits is not counted.
+
+Enough to share a commit, and few enough to stay in the processor's cache.
+"""
+
+LINE: Final = 1_000
+"""How many runs that this engine started itself may wait in memory to be begun."""
 
 
 class Scheduler:
@@ -87,11 +101,14 @@ class Scheduler:
         self._settled = settled
         self._window = max(WINDOW, 2 * concurrency)
         self._runs: dict[RunId, Active] = {}
+        self._busy: set[RunId] = set()  # of these, those with something under way
+        self._line: dict[RunId, Taken] = {}  # started in this worker's hands, and not begun yet
         self._memory: set[Active] = set()  # those, and those that are just leaving
         self._touched: dict[RunId, Active] = {}  # those that have something to commit or to perform
         self._foreign: dict[RunId, list[tuple[RunId, Position]]] = {}  # who waits for runs that others started
         self._stored_due: int | None = None  # the look that is planned for timers in the store
-        self._landed: list[tuple[tuple[RunId, Position], Outcome]] = []  # steps, in the order in which they ended
+        self._landed: deque[tuple[tuple[RunId, Position], Outcome]] = deque()  # steps that have ended
+        self._durable: deque[tuple[bool, Closed]] = deque()  # what was committed, or refused, and is to be performed
         self._idlers: list[anyio.Event] = []
         self._committing = False
         self._looking = False
@@ -119,13 +136,18 @@ class Scheduler:
         self._inherit()
         while not self._stopped:
             self._look()
+            if self._landed or self._durable:
+                self.mailbox.wake()
             await self.mailbox.wait(self._patience())
-            for call in self.mailbox.drain():
+            for call in self.mailbox.drain(SLICE):
                 call()
-            self._take_landed()
+            self._perform_next()
+            self._feed_next()
+            while self._line and self._room() > 0:
+                self._begin_next()
             self._fire_timers()
             self._commit()
-            if self._drained and not self._committing:
+            if self._drained and not (self._committing or self._landed or self._durable):
                 self._leave()
             while self._idlers and self._idle():
                 self._idlers.pop().set()
@@ -149,14 +171,14 @@ class Scheduler:
 
     def holds(self, run_id: str) -> bool:
         """Whether the run is in memory: then `settled` will tell of its end."""
-        return run_id in self._runs
+        return run_id in self._runs or run_id in self._line
 
     def reserve(self, record: RunRecord) -> bytes | None:
         """The claim under which a run may be started, to be worked on at once; None if there is no room.
 
         :meth:`begin` is to be called for it once it has been started, or could not be.
         """
-        room = self._window - len(self._runs) - self._reserved
+        room = LINE - len(self._line) - self._reserved
         if room <= 0 or self._draining or self._crowded or not self._worklist.takes(record):
             return None
         self._reserved += 1
@@ -166,7 +188,7 @@ class Scheduler:
         """Work on a run that was started under a claim that was reserved for it."""
         self._reserved -= 1
         if started:
-            self._take_up(self._worklist.begun(record))
+            self._line[record.id] = self._worklist.begun(record)
 
     def _on_poke(self) -> None:
         self._poked = True
@@ -180,11 +202,14 @@ class Scheduler:
         return None if due is None else max(0.0, (due - self.clock()) / NANOSECONDS)
 
     def _idle(self) -> bool:
-        at_work = self._committing or self._looking or self._poked or self._crowded or self._touched or self._landed
-        return not at_work and not any(active.busy for active in self._runs.values())
+        looks = self._looking or self._poked or self._crowded
+        at_work = looks or self._committing or self._touched or self._landed or self._durable
+        return not (at_work or self._busy or self._line)
 
     def _leave(self) -> None:
         """Hand every run back; stop once that is written down."""
+        while self._line:
+            self._begin_next()
         for active in list(self._runs.values()):
             self._release(active)
         self._commit()
@@ -206,7 +231,7 @@ class Scheduler:
         """Look what is there, if something may be, and there is room for it."""
         if self._looking or self._draining or not (self._poked or self._crowded):
             return
-        room = self._window - sum(1 for active in self._runs.values() if active.busy)
+        room = self._room()
         if room > 0 or self._poked:
             self._poked, self._looking, self._crowded = False, True, room <= 0
             then = partial(self._looked, room=room)
@@ -237,13 +262,23 @@ class Scheduler:
                 case _ if not applied:
                     self._poked = True  # somebody was faster, or the run has changed: look again
 
+    def _room(self) -> int:
+        return self._window - len(self._busy)
+
+    def _begin_next(self) -> None:
+        run_id = next(iter(self._line))
+        self._take_up(self._line.pop(run_id))
+
     def _take_up(self, taken: Taken) -> None:
         active = self._intake.take_up(taken, self.clock())
         self._runs[active.id] = active
         self._memory.add(active)
+        self._busy.add(active.id)
         self._touch(active)
 
     def _nudge(self, run_id: RunId, ready: list[bytes], messages: Sequence[tuple[int, Any]]) -> None:
+        if run_id in self._line:
+            self._take_up(self._line.pop(run_id))
         active = self._runs.get(run_id)
         if active is None or active.ended:  # it is just leaving: look again
             self._poked = True
@@ -279,7 +314,7 @@ class Scheduler:
     def _feed(self, active: Active, event: Event) -> None:
         if not active.ended:
             active.feed(event, self.clock())
-        self._touched[active.id] = active
+        self._touch(active)
 
     def _touch(self, active: Active) -> None:
         self._touched[active.id] = active
@@ -289,10 +324,15 @@ class Scheduler:
         if len(self._landed) == 1:
             self.mailbox.wake()
 
-    def _take_landed(self) -> None:
-        landed, self._landed = self._landed, []
-        for (run_id, position), outcome in landed:
-            self.answer(run_id, position, StepDone(position, outcome))
+    def _feed_next(self) -> None:
+        now = self.clock()
+        for _ in range(min(SLICE, len(self._landed))):
+            (run_id, position), outcome = self._landed.popleft()
+            active = self._runs.get(run_id)
+            if active is not None and not active.ended:
+                active.in_flight.discard(position)
+                active.feed(StepDone(position, outcome), now)
+                self._touched[run_id] = active
 
     def _fire_timers(self) -> None:
         now = self.clock()
@@ -313,41 +353,48 @@ class Scheduler:
     def _commit(self) -> None:
         """Send off what the touched runs have gathered, unless a commit is under way."""
         while self._touched and not self._committing:
-            touched, self._touched = self._touched, {}
-            work = [self._close(active) for active in touched.values()]
+            touched, self._touched, now = self._touched, {}, self.clock()
+            work = [self._close(active, now) for active in touched.values()]
             if any(batch is not None for batch, _ in work):
                 self._committing = True
                 self._submit(lambda view, work=work: work, self._committed)  # type: ignore[misc]
             else:
-                for _, (active, effects) in work:
-                    self._perform(active, effects)
+                for _, closed in work:
+                    self._perform(*closed)
 
-    def _close(self, active: Active) -> tuple[Batch | None, tuple[Active, list[Request]]]:
+    def _close(self, active: Active, now: int) -> tuple[Batch | None, Closed]:
         since = active.idle_since
-        batch, effects = active.close(self.clock())
+        batch, effects = active.close(now)
+        if active.busy and not active.ended:
+            self._busy.add(active.id)
+        else:
+            self._busy.discard(active.id)
         if active.idle_since is not None and active.idle_since != since:
             self.timers.add(active.idle_since + LINGER, active.id)
-        return batch, (active, effects)
+        return batch, (active, effects, active.ended)
 
-    def _committed(self, job: Job[tuple[Active, list[Request]]]) -> None:
+    def _committed(self, job: Job[Closed]) -> None:
         self._committing = False
         self._check(job)
-        for applied, (active, effects) in job.answers:
-            if applied:
-                self._perform(active, effects)
-            else:
-                self._lose(active)
+        self._durable.extend(job.answers)
         self._commit()
 
-    def _perform(self, active: Active, effects: list[Request]) -> None:
+    def _perform_next(self) -> None:
+        for _ in range(min(SLICE, len(self._durable))):
+            applied, closed = self._durable.popleft()
+            if applied:
+                self._perform(*closed)
+            else:
+                self._lose(closed[0])
+
+    def _perform(self, active: Active, effects: list[Request], last: bool) -> None:
         """What led to these effects is committed: let them happen."""
-        for effect in effects:
-            self._effects.perform(active, effect)
-        if active.closed:
+        self._effects.perform(active, effects)
+        if last:
             self._drop(active)
-        if active.end is not None:
-            self._settled(active.id, active.end)
-            self._poked = self._poked or active.record.parent is not None or bool(self._foreign)
+            if active.end is not None:
+                self._settled(active.id, active.end)
+                self._poked = self._poked or active.record.parent is not None or bool(self._foreign)
 
     # Letting go
 
@@ -369,6 +416,8 @@ class Scheduler:
 
     def _lose(self, active: Active) -> None:
         """A check failed: the run is another worker's, or its batch met something unforeseen."""
+        if active not in self._memory:
+            return  # an earlier batch was refused already
         logger.warning("run %s was lost to another worker", active.id, extra={"run_id": active.id})
         self._drop(active)
         self._submit(partial(self._worklist.reclaim, run_id=active.id, now=self.clock()), self._looked)

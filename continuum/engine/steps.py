@@ -42,11 +42,15 @@ Executor: TypeAlias = Literal["thread", "inline", "process"]
 class Task:
     """A step to be performed. Without an `executor` async functions run on the loop, others on a thread.
 
-    `key` is unique among those in hand; `timeout` is in seconds. The rest is the performer's: what
-    has become of it.
+    `key` is unique among those in hand; `timeout` is in seconds.
     """
 
-    __slots__ = ("args", "awaitable", "call", "executor", "fn", "key", "name", "over", "scope", "threaded", "timeout")
+    # What has become of it; for the performer alone.
+    over = False
+    threaded = False
+    call: Call | None = None  # of one whose thread talks to a process
+    scope: anyio.CancelScope | None = None  # of one on the loop
+    awaitable: Awaitable[Any] | None = None  # what an inline function returned
 
     def __init__(
         self,
@@ -63,11 +67,6 @@ class Task:
         self.executor = executor
         self.timeout = timeout
         self.name = name
-        self.over = False
-        self.threaded = False
-        self.call: Call | None = None  # of one whose thread talks to a process
-        self.scope: anyio.CancelScope | None = None  # of one on the loop
-        self.awaitable: Awaitable[Any] | None = None  # what an inline function returned
 
 
 class Performer:
@@ -165,10 +164,10 @@ class Performer:
                 self._take_off(task)
 
     def _take_off(self, task: Task) -> None:
-        if task.executor in (None, "inline") and is_async(task.fn):
-            self._start_on_loop(task)
-        elif task.executor == "inline":
+        if task.executor == "inline":
             self._run_inline(task)
+        elif task.executor is None and is_async(task.fn):
+            self._start_on_loop(task)
         else:
             self._start_on_thread(task)
 
@@ -195,7 +194,7 @@ class Performer:
         except BaseException as error:
             self._settle(task, self._codec.failure(error))
         else:
-            if isinstance(value, Awaitable):
+            if hasattr(type(value), "__await__"):
                 task.awaitable = value
                 self._start_on_loop(task)
             else:
@@ -213,38 +212,41 @@ class Performer:
         self._landed.post((task, outcome))
 
     async def _run_on_loop(self, task: Task, scope: anyio.CancelScope) -> None:
-        outcome: Outcome | None = None
+        outcome: Outcome | None
         try:
-            if not task.over:
-                outcome = await self._await_step(task, scope)
-            elif isinstance(task.awaitable, Coroutine):
-                task.awaitable.close()
-        finally:
+            if task.over:  # it was cancelled in line
+                if isinstance(task.awaitable, Coroutine):
+                    task.awaitable.close()
+                return
+            task.scope = scope
+            if task.timeout is not None:
+                scope.deadline = anyio.current_time() + task.timeout
+            try:
+                value = await (task.fn(*task.args) if task.awaitable is None else task.awaitable)
+                outcome = self._codec.outcome(value, result_name(task.name))
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
+                outcome = self._failed_on_loop(task, scope, error)
             if outcome is not None and not task.over:
                 self._settle(task, outcome)
+        finally:
+            if task.timeout is not None:
+                scope.deadline = math.inf
             self._release()
 
-    async def _await_step(self, task: Task, scope: anyio.CancelScope) -> Outcome | None:
-        """What the step came to; None if it was cancelled, by itself or with its host."""
-        task.scope = scope
-        if task.timeout is not None:
-            scope.deadline = anyio.current_time() + task.timeout
-        try:
-            value = await (task.fn(*task.args) if task.awaitable is None else task.awaitable)
-            return self._codec.outcome(value, result_name(task.name))
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as error:
-            cancelled = isinstance(error, anyio.get_cancelled_exc_class())
-            if not scope.cancel_called and _host_is_ending(error):
-                if cancelled:
-                    raise
-                return None
-            if cancelled and scope.cancel_called:
-                if not task.over:
-                    self._settle(task, self._timed_out(task))
-                raise
-            return self._codec.failure(error)
+    def _failed_on_loop(self, task: Task, scope: anyio.CancelScope, error: BaseException) -> Outcome | None:
+        """What an error comes to; None if the step ends with its host. Raises it where it is the cancellation."""
+        cancelled = isinstance(error, anyio.get_cancelled_exc_class())
+        if not scope.cancel_called and _host_is_ending(error):
+            if cancelled:
+                raise error
+            return None
+        if cancelled and scope.cancel_called:
+            if not task.over:
+                self._settle(task, self._timed_out(task))
+            raise error
+        return self._codec.failure(error)
 
     # Landing
 
@@ -281,7 +283,8 @@ class Performer:
 
     def _release(self) -> None:
         self._in_flight -= 1
-        self._fill()
+        if self._queue:
+            self._fill()
         if self._empty is not None and not self._in_flight:
             self._empty.set()
 

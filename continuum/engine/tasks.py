@@ -4,13 +4,12 @@ A task takes jobs from a line one after the other. One that suspends holds its t
 each job there is seen to it that another task will look at the line: at most one is on its way at any
 moment, which costs a burst of jobs that never suspend one switch in all.
 
-A job is given its task's cancel scope. Whoever cancels it ends the task with the job; the next job
-gets another one. So does a job after one that has changed the task's context variables.
+A job is given its task's cancel scope, and gives it back with no deadline. Whoever cancels it ends the
+task with the job; the next job gets another one. So does a job after one that has changed the task's context variables.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
@@ -39,12 +38,11 @@ class Tasks(Generic[J]):
         """Put a job in line, to be run in a task of the group."""
         self._group = group
         self._line.append(job)
-        self._call()
+        if not self._coming:
+            self._call()
 
     def _call(self) -> None:
-        """See to it that a task looks at the line."""
-        if self._coming or not self._line:
-            return
+        """Have a task look at the line."""
         self._coming = True
         if self._resting:
             self._resting.pop().set()
@@ -52,20 +50,23 @@ class Tasks(Generic[J]):
             self._group.start_soon(self._work, name="continuum step")
 
     async def _work(self) -> None:
-        usual = copy_context()
+        usual, run = copy_context(), self._run
         self._coming = False
         with anyio.CancelScope() as scope:
             while len(self._resting) < _IDLE:
                 while self._line:
                     job = self._line.popleft()
-                    self._call()
-                    await self._run(job, scope)
-                    if scope.deadline != math.inf:
-                        scope.deadline = math.inf
+                    if self._line and not self._coming:
+                        self._call()
+                    await run(job, scope)
                     if scope.cancel_called or copy_context() != usual:
-                        return self._call()
+                        return self._pass_on()
                 await self._rest()
-        return self._call()
+        return self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._line and not self._coming:
+            self._call()
 
     async def _rest(self) -> None:
         called = anyio.Event()

@@ -159,9 +159,9 @@ class Worklist:
 
     # Writing down
 
-    def fenced(self, run_id: str) -> Batch:
-        """An empty batch that does nothing unless this worker holds the run."""
-        return Batch(checks=[(keys.claim(run_id), self.token)])
+    def fence(self, run_id: str) -> tuple[bytes, bytes]:
+        """The check of every batch for a run: it does nothing unless this worker holds the run."""
+        return keys.claim(run_id), self.token
 
     def append(self, batch: Batch, run_id: str, number: int, entry: Entry) -> None:
         """Add an entry to the run's journal; the message it takes leaves the inbox with that."""

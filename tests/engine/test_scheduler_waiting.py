@@ -91,7 +91,7 @@ def test_an_idle_engine_does_nothing_however_long_it_waits() -> None:
             before = world.store.views, world.store.commits
             wakes: list[int] = []
             mailbox, drain = engine.client.mailbox, engine.client.mailbox.drain
-            mailbox.drain = lambda: wakes.append(1) or drain()  # type: ignore[method-assign, func-returns-value]
+            mailbox.drain = lambda limit=None: wakes.append(1) or drain(limit)  # type: ignore[method-assign, func-returns-value]
             await trio.sleep(30 * DAY)
             assert (world.store.views, world.store.commits) == before
             assert wakes == []

@@ -143,7 +143,9 @@ class Machine:
                 self._ended(outcome)
             elif not self.journal.live:
                 self._replay()
-            elif self.finished or not (self._react() or self._ask()):
+            elif self.finished:
+                return
+            elif not ((self.inbox.ready or self.predicates) and self._react()) and not self._ask():
                 return
 
     def _replay(self) -> None:
@@ -178,9 +180,7 @@ class Machine:
 
     def _react(self) -> bool:
         """Do one thing that needs nothing from outside; False where there is none."""
-        if self.inbox.ready and self._hand_out():
-            return True
-        return bool(self.predicates) and any(self._look_at(waiting) for waiting in list(self.predicates.values()))
+        return self._hand_out() or any(self._look_at(waiting) for waiting in list(self.predicates.values()))
 
     def _hand_out(self) -> bool:
         """Give an event to who takes it; False where there are no two that go together."""
@@ -231,9 +231,12 @@ class Machine:
         self._deliver(waiting, self.journal.append(entry))
 
     def _deliver(self, waiting: Waiting, entry: Entry) -> None:
-        self._forget(waiting)
         outcome = entry.outcome
         assert outcome is not None, "a completion has an outcome"
+        if waiting.kind is Kind.SAVE:
+            del self._waiting[waiting.position]
+        else:
+            self._forget(waiting)
         if isinstance(outcome, Failure):
             self._failures.append((entry.position, outcome.error))
             if len(self._failures) > 2 * _REMEMBERED_FAILURES:
