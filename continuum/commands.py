@@ -476,7 +476,7 @@ class Map(Command[list[Any]]):
         *,
         return_exceptions: bool = False,
     ) -> None:
-        if not inspect.isgeneratorfunction(fn) and not isinstance(fn, Workflow):
+        if not makes_branch(fn):
             _check_step(fn)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise BadValue(f"Map(limit=) must be 1 or more, not {limit!r}")
@@ -488,10 +488,15 @@ class Map(Command[list[Any]]):
     def branch(self, index: int) -> Branch:
         """The branch for the item at `index`."""
         item = self.items[index]
-        if isinstance(self.fn, Workflow) or inspect.isgeneratorfunction(self.fn):
+        if makes_branch(self.fn):
             made: Branch = self.fn(item)
             return made
         return Save(self.fn, item)
+
+
+def makes_branch(fn: object) -> bool:
+    """Whether a call of it makes a branch: of a generator function or a workflow; else it is a step."""
+    return isinstance(fn, Workflow) or inspect.isgeneratorfunction(fn)
 
 
 # Other runs
