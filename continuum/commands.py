@@ -382,7 +382,10 @@ class Uuid4(Command[UUID]):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Log(Command[None]):
-    """Emit a message, once, to the logger ``continuum.workflow``, with `fields` beside it."""
+    """Emit a message to the logger ``continuum.workflow``, with `fields` beside it, once: not on replay.
+
+    It is recorded first; ``continuum logs`` shows what was, also if the worker died before it was emitted.
+    """
 
     message: str
     fields: Mapping[str, Any]
