@@ -119,6 +119,7 @@ class Run(Generic[T_co]):
     state = _blocking(AsyncRun.state)
     published = _blocking(AsyncRun.published)
     history = _blocking(AsyncRun.history)
+    recorded = _blocking(AsyncRun.recorded)
 
 
 class Engine:

@@ -18,12 +18,12 @@ from continuum.commands import check_id
 from continuum.description import Description, HistoryStep, describe, history_step
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadValue, ContinuumError, NotAWorkflow, StoreClosed, UnknownWorkflow
-from continuum.journal import Failure, RunId, Status
+from continuum.journal import MARKS, Failure, RunId, Status
 from continuum.mailbox import Mailbox
 from continuum.stamps import Stamps
 from continuum.store.committer import Committer, Job, single
 from continuum.store.ends import outcome_of
-from continuum.store.ledger import Ledger, Plan
+from continuum.store.ledger import HistoryRow, Ledger, Plan
 from continuum.store.preview import preview
 from continuum.store.protocol import Store, View
 from continuum.store.records import Message, RunEnd, RunRecord
@@ -110,8 +110,12 @@ class AsyncRun(Generic[T_co]):
 
     async def history(self) -> list[HistoryStep]:
         """The completed commands of the run, in the order of their completion."""
-        rows = await self._client.read(partial(self._client.ledger.history, run_id=self.id))
-        return [history_step(row) for row in rows]
+        rows = await self.recorded()
+        return [history_step(row) for row in rows if row.kind not in MARKS]
+
+    async def recorded(self, start: int = 0, limit: int | None = None) -> list[HistoryRow]:
+        """The entries of the run's journal from that number on, `limit` at most; values stay as they are stored."""
+        return await self._client.read(partial(self._client.ledger.history, run_id=self.id, start=start, limit=limit))
 
 
 class Worker(Protocol):

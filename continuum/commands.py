@@ -386,7 +386,10 @@ class Uuid4(Command[UUID]):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Log(Command[None]):
-    """Emit a message, once, to the logger ``continuum.workflow``, with `fields` beside it."""
+    """Emit a message to the logger ``continuum.workflow``, with `fields` beside it, once: not on replay.
+
+    It is recorded first; ``continuum logs`` shows what was, also if the worker died before it was emitted.
+    """
 
     message: str
     fields: Mapping[str, Any]
@@ -480,7 +483,7 @@ class Map(Command[list[Any]]):
         *,
         return_exceptions: bool = False,
     ) -> None:
-        if not inspect.isgeneratorfunction(fn) and not isinstance(fn, Workflow):
+        if not makes_branch(fn):
             _check_step(fn)
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise BadValue(f"Map(limit=) must be 1 or more, not {limit!r}")
@@ -492,10 +495,15 @@ class Map(Command[list[Any]]):
     def branch(self, index: int) -> Branch:
         """The branch for the item at `index`."""
         item = self.items[index]
-        if isinstance(self.fn, Workflow) or inspect.isgeneratorfunction(self.fn):
+        if makes_branch(self.fn):
             made: Branch = self.fn(item)
             return made
         return Save(self.fn, item)
+
+
+def makes_branch(fn: object) -> bool:
+    """Whether a call of it makes a branch: of a generator function or a workflow; else it is a step."""
+    return isinstance(fn, Workflow) or inspect.isgeneratorfunction(fn)
 
 
 # Other runs

@@ -1,4 +1,7 @@
-"""A request that waits, for two days at most, until somebody decides on it."""
+"""A request that waits, for two days unless told otherwise, until somebody decides on it.
+
+Run it: continuum run approval.py
+"""
 
 from continuum import Publish, Receive, Save, workflow
 
@@ -8,9 +11,9 @@ def book(item: str) -> str:
 
 
 @workflow
-def approval(item: str):
+def approval(item: str, patience: str = "2d"):
     yield Publish(stage="waits for a decision")
-    decision = yield Receive("decision", timeout="2d", default=None)
+    decision = yield Receive("decision", timeout=patience, default=None)
     if decision is None or not decision["granted"]:
         yield Publish(stage="refused")
         return None

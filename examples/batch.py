@@ -1,4 +1,7 @@
-"""Many items, a few at a time: failures are tried again, and what fails for good is told apart."""
+"""Many items, a few at a time: failures are tried again, and what fails for good is told apart.
+
+Run it: python batch.py
+"""
 
 from continuum import Engine, Map, Publish, Retry, Save, step, workflow
 

@@ -1,4 +1,7 @@
-"""An order in three steps. The first run of this script is killed in the second step; the next one goes on."""
+"""An order in three steps. The first run of this script is killed in the second step; the next one goes on.
+
+Run it: python order.py
+"""
 
 import os
 import signal

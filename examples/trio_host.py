@@ -1,4 +1,7 @@
-"""The engine inside a trio program, on the program's own loop, beside the program's own tasks."""
+"""The engine inside a trio program, on the program's own loop, beside the program's own tasks.
+
+Run it: python trio_host.py
+"""
 
 import trio
 
@@ -19,7 +22,7 @@ def party(first: str, second: str):
 
 async def main() -> None:
     async with AsyncEngine("./party", workflows=[party]) as engine:
-        run = await engine.start(party("ada", "grace"), id="party-1")
+        run = await engine.start(party("ada", "grace"))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run.send, "late guest", "edsger")
             print(await run.result(timeout=30))

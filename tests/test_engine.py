@@ -274,6 +274,25 @@ def test_the_history_tells_every_completed_command_in_order(open_engine: OpenEng
     assert [step.at for step in history] == sorted(step.at for step in history)
 
 
+def test_a_journal_is_read_from_any_number_and_no_further_than_asked(open_engine: OpenEngine) -> None:
+    @workflow
+    def does() -> Any:
+        for number in range(5):
+            yield Save(abs, number, executor="inline")
+            yield Sleep(0)
+
+    with open_engine(does) as engine:
+        run = engine.start(does())
+        run.result(TOO_LONG)
+        rows = run.recorded()
+        assert [row.number for row in rows] == list(range(15)), "marks too"
+        assert [row.kind for row in rows[:3]] == ["save", "armed", "sleep"]
+        assert run.recorded(4) == rows[4:]
+        assert run.recorded(4, 3) == rows[4:7]
+        assert run.recorded(14, 3) == rows[14:]
+        assert run.recorded(15) == run.recorded(0, 0) == []
+
+
 @workflow
 def waits() -> Any:
     yield Receive("event")

@@ -29,6 +29,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "continuum.durations": ("continuum.errors",),
     "continuum.workflow": ("continuum.durations", "continuum.errors"),
     "continuum.commands": ("continuum.durations", "continuum.errors", "continuum.workflow"),
+    "continuum.dag": ("continuum.commands", "continuum.errors"),
     MACHINE: (
         MACHINE, "continuum.commands", "continuum.durations", "continuum.errors", "continuum.journal",
         "continuum.workflow",
@@ -58,6 +59,7 @@ NEVER: list[tuple[str, str]] = [
     ("continuum.client", "continuum.blocking"),
     ("continuum.host", "continuum.blocking"),
     ("continuum", "continuum.cli"),
+    ("continuum", "continuum.dag"),
 ]
 
 OPTIONAL = {"psycopg", "psycopg_pool", "cloudpickle", "rich"}

@@ -2,70 +2,38 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-
 import click
 
-from continuum.blocking import Run
 from continuum.cli import output
-from continuum.cli.options import RUN_ID, Settings, client, json_option, pass_settings, store_option
+from continuum.cli.following import steps, tell
+from continuum.cli.options import RUN_ID, Settings, client, follow_option, json_option, pass_settings, store_option
 from continuum.cli.shapes import step_shape
 from continuum.cli.text import brief, escaped, moment
 from continuum.description import HistoryStep
-from continuum.journal import FINISHED
+from continuum.journal import MARKS
 
 __all__ = ["history"]
 
-LOOK = 0.3  # seconds between two looks at a run that is followed
 VALUE = 500  # characters
 HEADINGS = ("position", "kind", "name", "at", "attempts", "value")
 
 
 @click.command()
 @click.argument("run_id", metavar="ID", type=RUN_ID)
-@click.option("--follow", is_flag=True, help="Go on until the run has ended; with --json one object a line.")
+@follow_option
 @json_option
 @store_option
 @pass_settings
 def history(settings: Settings, run_id: str, follow: bool, as_json: bool) -> None:
     """Print what a run has done."""
+    table = output.Table(HEADINGS)
     with client(settings) as engine:
-        run = engine.run(run_id)
-        if as_json and not follow:
-            output.json([step_shape(step) for step in run.history()])
-            return
-        table = output.Table(HEADINGS)
-        for steps in _followed(run) if follow else [run.history()]:
-            if as_json:
-                for step in steps:
-                    output.json(step_shape(step), indent=None)
-            else:
-                table.show([_row(step) for step in steps])
-
-
-def _followed(run: Run[object]) -> Iterator[list[HistoryStep]]:
-    """What is new in the history each time it is looked at, until the run has ended."""
-    told: Counter[tuple[object, ...]] = Counter()
-    ended = False
-    while not ended:
-        ended = run.status() in FINISHED  # before the history: what is added later is not missed
-        yield list(_untold(run.history(), told))
-        if not ended:
-            with suppress(TimeoutError):
-                run.wait(LOOK)
-
-
-def _untold(steps: Iterable[HistoryStep], told: Counter[tuple[object, ...]]) -> Iterator[HistoryStep]:
-    """The steps that are there more often than they were told; a retry takes some away and adds others."""
-    found: Counter[tuple[object, ...]] = Counter()
-    for step in steps:
-        mark = (step.position, step.kind, step.name, step.at)
-        found[mark] += 1
-        if found[mark] > told[mark]:
-            told[mark] += 1
-            yield step
+        pages = steps(engine.run(run_id), lambda kind: kind not in MARKS, follow=follow)
+        if as_json:
+            tell(pages, step_shape, follow=follow)
+        else:
+            for page in pages:
+                table.show([_row(step) for step in page])
 
 
 def _row(step: HistoryStep) -> list[str]:

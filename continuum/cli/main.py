@@ -17,6 +17,7 @@ from continuum.cli import exits, output
 from continuum.cli.cancel import cancel
 from continuum.cli.demo import demo
 from continuum.cli.history import history
+from continuum.cli.logs import logs
 from continuum.cli.ls import ls
 from continuum.cli.options import DEFAULT_STORE, STORE_HELP, Settings
 from continuum.cli.result import result
@@ -29,7 +30,7 @@ from continuum.cli.version import version
 
 __all__ = ["cli", "main"]
 
-COMMANDS = (run, start, send, result, cancel, retry, ls, show, history, demo, version)
+COMMANDS = (run, start, send, result, cancel, retry, ls, show, history, logs, demo, version)
 
 
 class Commands(click.Group):

@@ -26,6 +26,7 @@ __all__ = [
     "STORE_HELP",
     "Settings",
     "client",
+    "follow_option",
     "json_option",
     "opening",
     "pass_settings",
@@ -63,6 +64,12 @@ def store_option(command: F) -> F:
 def json_option(command: F) -> F:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def follow_option(command: F) -> F:
+    """``--follow``."""
+    text = "Go on until the run has ended; with --json one object a line."
+    return click.option("--follow", is_flag=True, help=text)(command)
 
 
 # Parameter types

@@ -1,4 +1,4 @@
-"""The JSON shapes of runs and histories. Scripts rely on them: names may be added, none may go."""
+"""The JSON shapes of runs, histories and logs. Scripts rely on them: names may be added, none may go."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from continuum.cli.text import moment
 from continuum.description import Description, HistoryStep
 
-__all__ = ["run_shape", "step_shape"]
+__all__ = ["log_shape", "run_shape", "step_shape"]
 
 
 def run_shape(run: Description) -> dict[str, Any]:
@@ -42,4 +42,15 @@ def step_shape(step: HistoryStep) -> dict[str, Any]:
         "value": step.value,
         "error": step.error,
         "attempts": step.attempts,
+    }
+
+
+def log_shape(step: HistoryStep) -> dict[str, Any]:
+    """A log message as ``logs --json`` prints it."""
+    told = step.value if isinstance(step.value, dict) else {"message": step.value}
+    return {
+        "at": moment(step.at),
+        "position": step.position,
+        "message": told.get("message"),
+        "fields": told.get("fields", {}),
     }

@@ -17,7 +17,7 @@ from itertools import islice
 from typing import TypeAlias, TypeVar
 
 from continuum.errors import RunExists, RunFinished, RunNotFound, WrongState
-from continuum.journal import FINISHED, MARKS, Entry, Failure, Kind, RunId, Status, position_text
+from continuum.journal import FINISHED, Entry, Failure, Kind, RunId, Status, position_text
 from continuum.store import keys
 from continuum.store.codec import Codec, unseal
 from continuum.store.protocol import Batch, View
@@ -53,8 +53,9 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class HistoryRow:
-    """One command of a run's history. `payload` is its pickled value, or its error where `failed`."""
+    """One entry of a run's journal, by its number. `payload` is its pickled value, or its error where `failed`."""
 
+    number: int
     position: str
     kind: str
     name: str
@@ -114,16 +115,17 @@ class Ledger:
         data = view.get(key)
         return None if data is None else unseal(key, data)
 
-    def entries(self, view: View, run_id: str, start: int = 0, *, load: bool = True) -> Iterator[tuple[int, Entry]]:
+    def entries(
+        self, view: View, run_id: str, start: int = 0, limit: int | None = None, *, load: bool = True
+    ) -> Iterator[tuple[int, Entry]]:
         """The run's journal from that number on; without `load` no value is unpickled."""
-        for key, data in view.scan(keys.journal_prefix(run_id), start=keys.journal(run_id, start)):
+        for key, data in view.scan(keys.journal_prefix(run_id), start=keys.journal(run_id, start), limit=limit):
             yield keys.number_of(key), self.codec.decode_entry(unseal(key, data), load=load)
 
-    def history(self, view: View, run_id: str) -> list[HistoryRow]:
-        """The completed commands of a run, in the order of their completion. Raises RunNotFound."""
+    def history(self, view: View, run_id: str, start: int = 0, limit: int | None = None) -> list[HistoryRow]:
+        """The run's journal from that number on as people see it, marks too. Raises RunNotFound."""
         self.record(view, run_id)
-        entries = (entry for _, entry in self.entries(view, run_id, load=False))
-        return [_history_row(entry) for entry in entries if entry.kind not in MARKS]
+        return [_history_row(*pair) for pair in self.entries(view, run_id, start, limit, load=False)]
 
     # Starting, sending, ending
 
@@ -266,9 +268,10 @@ def _newest_first(view: View, statuses: Iterable[Status]) -> Iterator[RunId]:
     return (keys.run_of_index(key) for _, key in heapq.merge(*scans, reverse=True))
 
 
-def _history_row(entry: Entry) -> HistoryRow:
+def _history_row(number: int, entry: Entry) -> HistoryRow:
     outcome = entry.outcome
     payload = b"" if outcome is None or outcome.data is None else outcome.data
     failed = isinstance(outcome, Failure)
     kind = Kind(entry.kind).value
-    return HistoryRow(position_text(entry.position), kind, entry.name, entry.at, entry.attempts, failed, payload)
+    position = position_text(entry.position)
+    return HistoryRow(number, position, kind, entry.name, entry.at, entry.attempts, failed, payload)

@@ -203,13 +203,14 @@ def test_an_unknown_run_exits_with_3_and_is_named(project: Project, command: lis
     assert refused(project(*command), 3) == "error: no run 'nope' in this store\n"
 
 
-@pytest.mark.parametrize("extra", [[], ["--follow"], ["--json"]])
-def test_the_history_of_an_unknown_run_exits_with_3(project: Project, extra: list[str]) -> None:
+@pytest.mark.parametrize("command", ["history", "logs"])
+@pytest.mark.parametrize("extra", [[], ["--follow"], ["--json"], ["--follow", "--json"]])
+def test_the_history_of_an_unknown_run_exits_with_3(project: Project, command: str, extra: list[str]) -> None:
     fine(project("start", "flows:echo"))
-    refused(project("history", "nope", *extra), 3)
+    refused(project(command, "nope", *extra), 3)
 
 
-@pytest.mark.parametrize("command", ["result", "show", "history", "cancel", "retry"])
+@pytest.mark.parametrize("command", ["result", "show", "history", "logs", "cancel", "retry"])
 def test_a_bad_id_exits_with_2(project: Project, command: str) -> None:
     assert "printable" in refused(project(command, "a\tb"), 2)
 
@@ -346,7 +347,16 @@ def test_the_store_is_named_in_front_or_behind_or_by_the_environment(project: Pr
 
 @pytest.mark.parametrize(
     "command",
-    [["ls"], ["show", "a"], ["history", "a"], ["result", "a"], ["send", "a", "x"], ["cancel", "a"], ["retry", "a"]],
+    [
+        ["ls"],
+        ["show", "a"],
+        ["history", "a"],
+        ["logs", "a"],
+        ["result", "a"],
+        ["send", "a", "x"],
+        ["cancel", "a"],
+        ["retry", "a"],
+    ],
 )
 def test_a_store_that_is_not_there_is_not_made(project: Project, command: list[str]) -> None:
     assert "there is no store at" in refused(project(*command), 5)

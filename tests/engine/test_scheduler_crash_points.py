@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from crashing import Crashes, crash_everywhere
 from hosts import TOO_LONG, eventually
 
-from continuum import All, Call, Engine, Map, Publish, Race, Receive, Retry, Revert, Save, Send, Sleep, workflow
+from continuum import All, Call, Engine, Log, Map, Publish, Race, Receive, Retry, Revert, Save, Send, Sleep, workflow
 from continuum.errors import Cancelled, RunCancelled, RunFailed, RunFinished, RunReverted, StepUncertain
 
 LIVES = pytest.mark.parametrize("lives", [1, 2])
@@ -397,3 +398,40 @@ def test_a_retry_goes_on_from_the_step_that_failed(lives: int) -> None:
         return crashes, check
 
     crash_everywhere(prepare, scenario, lives)
+
+
+@LIVES
+def test_a_log_is_recorded_once_and_emitted_at_most_once(lives: int, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "continuum.workflow")
+    made: list[int] = []
+
+    @workflow
+    def talks() -> Any:
+        for number in range(3):
+            yield Log(f"message {number}", number=number)
+            yield Save(made.append, number, executor="inline")
+
+    def emitted() -> list[logging.LogRecord]:
+        return [record for record in caplog.records if record.name == "continuum.workflow"]
+
+    def scenario(engine: Engine) -> Any:
+        run = engine.start(talks(), id="r")
+        run.result(TOO_LONG)
+        return [step.value["message"] for step in run.history() if step.kind == "log"]
+
+    def prepare() -> Prepared:
+        caplog.clear()
+        crashes = Crashes(talks)
+
+        def check(recorded: Any) -> None:
+            messages = [record.getMessage() for record in emitted()]
+            assert recorded == ["message 0", "message 1", "message 2"]
+            assert len(messages) == len(set(messages)), "emitted again on replay"
+            assert len(messages) >= 3 - crashes.count, "only what a crash came in between of may be missing"
+            assert messages == sorted(messages)
+
+        return crashes, check
+
+    crash_everywhere(prepare, scenario, lives)
+    told = [(vars(record)[name]) for record in emitted()[-1:] for name in ("run_id", "workflow", "position", "fields")]
+    assert told == ["r", "talks", "4", {"number": 2}]

@@ -39,6 +39,7 @@ from continuum import (
     step,
     workflow,
 )
+from continuum.dag import Dag
 
 
 def charge(order_id: str, amount: int) -> float:
@@ -89,6 +90,17 @@ def parent(order_id: str, amount: int = 0) -> Generator[Any, Any, str]:
     bare = yield Save(charge, order_id, amount)
     assert_type(bare, Any)
     return order_id
+
+
+graph = Dag()
+graph.step("charge", charge, needs=("order_id", "amount"), retry=Retry(3))
+
+
+@workflow
+def in_a_graph(order_id: str) -> Generator[Any, Any, None]:
+    inputs = {"order_id": order_id, "amount": 5}
+    assert_type((yield from graph.run(inputs=inputs)), dict[str, Any])
+    assert_type((yield from graph.run(final="charge", inputs=inputs)), Any)
 
 
 assert_type(child("a"), Invocation[dict[str, int]])
