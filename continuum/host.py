@@ -11,21 +11,23 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Literal, Self, TypeVar
 
 import anyio
-from anyio.to_thread import run_sync
+from anyio.lowlevel import checkpoint
 
 from continuum.client import AsyncRun, Client, check_queue
 from continuum.durations import Duration
 from continuum.engine.scheduler import Scheduler
 from continuum.errors import BadValue, StoreBusy, StoreClosed
+from continuum.offloop import on_thread
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
 from continuum.store.opening import open_store
-from continuum.store.protocol import Hold, Store
+from continuum.store.protocol import Store
 from continuum.workflow import Invocation, Registry, Workflow
 
 __all__ = ["AsyncEngine"]
@@ -135,17 +137,16 @@ class AsyncEngine:
     async def __aenter__(self) -> Self:
         if self._client is not None:
             raise BadValue("the engine is open already")
+        self._failure = None  # of an earlier use
         async with AsyncExitStack() as stack:
-            store = await run_sync(self._open_store)
-            stack.push_async_callback(_in_thread, store.close)
-            hold = await run_sync(self._take_place, store) if self._works else None
-            if hold is not None:
-                stack.push_async_callback(_in_thread, hold.release)
+            opened = ExitStack()  # closed last, in one call, whatever has become of the rest
+            stack.push_async_callback(on_thread, opened.close)
+            store = await on_thread(partial(self._open_store, opened))
+            await checkpoint()  # a scope that was cancelled meanwhile
             client = self._make_client(store)
             client.mailbox.bind()
-            stack.push_async_callback(_in_thread, client.committer.close)
-            watch = store.watch(lambda: client.mailbox.post(self._on_change))
-            stack.push_async_callback(_in_thread, watch.close)
+            opened.callback(client.committer.close)
+            opened.callback(store.watch(lambda: client.mailbox.post(self._on_change)).close)
             group = anyio.create_task_group()
             await stack.enter_async_context(_Unwrapped(group))
             self._client = client
@@ -189,18 +190,19 @@ class AsyncEngine:
                     raise
                 self._failure = error
 
-    def _open_store(self) -> Store:
-        return open_store(self._where, durability=self._durability, create=self._create)
-
-    def _take_place(self, store: Store) -> Hold:
-        hold = store.hold("worker")
-        if hold is None:
-            store.close()
-            raise StoreBusy(
-                f"another worker executes the runs of {store.location}; there is room for one. "
-                "To start, send and read beside it, open the engine with work=False"
-            )
-        return hold
+    def _open_store(self, opened: ExitStack) -> Store:
+        """Open the store, and take the worker's place on it; `opened` closes what was opened."""
+        store = open_store(self._where, durability=self._durability, create=self._create)
+        opened.callback(store.close)
+        if self._works:
+            hold = store.hold("worker")
+            if hold is None:
+                raise StoreBusy(
+                    f"another worker executes the runs of {store.location}; there is room for one. "
+                    "To start, send and read beside it, open the engine with work=False"
+                )
+            opened.callback(hold.release)
+        return store
 
     def _make_client(self, store: Store) -> Client:
         ledger = Ledger(self._codec)
@@ -248,11 +250,6 @@ class _Unwrapped:
             if len(group.exceptions) > 1:
                 raise
             raise group.exceptions[0] from group.exceptions[0].__cause__
-
-
-async def _in_thread(function: Callable[[], object]) -> None:
-    with anyio.CancelScope(shield=True):
-        await run_sync(function)
 
 
 def _checked_queues(queues: Iterable[str]) -> list[str]:

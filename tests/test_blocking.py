@@ -18,8 +18,8 @@ from hosts import TOO_LONG, OpenEngine, eventually, opened
 
 import continuum
 from continuum import Engine, Receive, Save, workflow
-from continuum.errors import ContinuumError, StoreClosed, StoreFull
-from continuum.store import LmdbStore
+from continuum.errors import CommitUnknown, ContinuumError, StoreClosed, StoreFull
+from continuum.store import LmdbStore, MemoryStore
 
 ROOT = Path(continuum.__file__).parent.parent
 INTERRUPTED = Path(__file__).parent / "crash" / "interrupted.py"
@@ -236,3 +236,18 @@ def test_a_full_disk_is_told_to_who_waits_and_to_who_asks(tmp_path: Path) -> Non
             engine.until_idle()
         waiting.join(TOO_LONG)
     assert [type(error) for error in told] == [StoreFull]
+
+
+def test_an_engine_that_failed_can_be_opened_again(open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_off(*_: Any) -> Any:
+        raise CommitUnknown("the disk was pulled out")
+
+    engine = open_engine(waits)
+    with pytest.raises(CommitUnknown), monkeypatch.context() as patch, engine:
+        patch.setattr(LmdbStore, "commit", break_off)
+        patch.setattr(MemoryStore, "commit", break_off)
+        engine.start(waits(), id="r")
+    with engine:
+        run = engine.start(waits(), id="r")
+        run.send("event", 1)
+        assert run.result(TOO_LONG) == 1

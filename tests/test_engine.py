@@ -51,6 +51,11 @@ class Refused(Exception):
     __hash__ = None  # type: ignore[assignment]
 
 
+@dataclass
+class Report:
+    refusals: list[Refused]
+
+
 class Listed(list[int]):
     """A list with something more."""
 
@@ -85,6 +90,10 @@ VALUES: dict[str, Any] = {
     "length": timedelta(days=-1, microseconds=1),
     "uuid": UUID(int=1),
     "path": PurePosixPath("a/b"),
+    "exception": Refused("ada", why="late"),
+    "exception in a list": [Refused("ada", why="late"), 1],
+    "exception in a dict": {"who": Refused("ada", why="late"), "others": ()},
+    "exception in a dataclass": Report([Refused("ada", why="late")]),
     "a type": Point,
     "a function": len,
 }
@@ -147,14 +156,18 @@ def test_a_steps_error_is_the_same_on_replay(open_engine: OpenEngine) -> None:
 def test_arguments_and_payloads_arrive_as_they_were(open_engine: OpenEngine) -> None:
     @workflow
     def echoes(*args: Any, **kwargs: Any) -> Any:
-        return args, kwargs, (yield Receive("event"))
+        payload = yield Receive("event")
+        yield Publish(payload=payload)
+        return args, kwargs, payload
 
+    refused = Refused("ada", why="late")
     with open_engine(work=False) as client:
-        run = client.start(echoes(Point(1, 2.0), *VALUES["tuple"], zone=VALUES["zone"]), id="r")
-        run.send("event", VALUES["named tuple"])
+        run = client.start(echoes(Point(1, 2.0), refused, *VALUES["tuple"], zone=VALUES["zone"]), id="r")
+        run.send("event", Pair("a", refused))
     with open_engine(echoes) as engine:
-        expected = ((Point(1, 2.0), *VALUES["tuple"]), {"zone": VALUES["zone"]}, VALUES["named tuple"])
+        expected = ((Point(1, 2.0), refused, *VALUES["tuple"]), {"zone": VALUES["zone"]}, Pair("a", refused))
         assert engine.run("r").result(TOO_LONG) == expected
+        assert engine.run("r").state() == {"payload": Pair("a", refused)}
 
 
 def test_a_result_that_cannot_be_pickled_is_the_steps_error_and_is_not_repeated(open_engine: OpenEngine) -> None:
@@ -196,6 +209,24 @@ def test_a_workflow_whose_own_result_cannot_be_pickled_fails(open_engine: OpenEn
 
     with open_engine(locks) as engine, pytest.raises(RunFailed, match="result of the workflow"):
         engine.start(locks()).result(TOO_LONG)
+
+
+class Unloadable:
+    def __reduce__(self) -> Any:
+        return int, ("no number",)
+
+
+def test_a_workflow_whose_own_result_cannot_be_loaded_fails(open_engine: OpenEngine) -> None:
+    @workflow
+    def ends_badly() -> Any:
+        yield Save(int)
+        return [Unloadable()]
+
+    with open_engine(ends_badly) as engine:
+        run = engine.start(ends_badly())
+        with pytest.raises(RunFailed, match="result of the workflow: it was pickled but cannot be loaded again"):
+            run.result(TOO_LONG)
+        assert run.status() == "failed"
 
 
 def test_what_is_published_cannot_be_read_back_before_and_can_after_it_ended(open_engine: OpenEngine) -> None:

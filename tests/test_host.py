@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -14,6 +15,8 @@ from hosts import TOO_LONG, dump, opened
 
 from continuum import AsyncEngine, AsyncRun, Receive, Save, Sleep, workflow
 from continuum.errors import BadValue, RunFinished, StoreBusy, StoreClosed
+from continuum.store.committer import Committer
+from continuum.store.opening import open_store
 
 pytestmark = pytest.mark.anyio
 
@@ -178,6 +181,104 @@ async def test_a_cancelled_scope_at_any_moment_leaves_a_store_that_resumes(where
             assert await run.result(timeout=TOO_LONG) == 6
         with suppress(BadValue):
             await engine.start(waits(), id="r")
+    await resumes(where)
+
+
+# Cancelled by asyncio itself, from which no scope shields
+
+on_asyncio = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+
+@on_asyncio
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again and again"])
+async def test_a_task_cancelled_by_asyncio_at_any_moment_leaves_a_store_that_resumes(where: str, again: bool) -> None:
+    async def use(number: int) -> None:
+        async with engine_on(where, waits, adds) as engine:
+            await engine.start(waits(), id="r")
+            await (await engine.start(adds(1, 1), id=f"adds-{number}")).result()
+
+    async with no_thread_is_left():
+        for rounds in range(60):
+            task = asyncio.create_task(use(rounds))
+            await asyncio.sleep(rounds * 0.0002)
+            task.cancel()
+            while again and not task.done():
+                await asyncio.sleep(0)
+                task.cancel()
+            with anyio.fail_after(TOO_LONG):
+                await asyncio.wait([task])
+            assert task.cancelled() or task.exception() is None
+    async with engine_on(where, waits, adds) as engine:
+        for run in await engine.runs(workflow=adds):
+            assert await run.result(timeout=TOO_LONG) == 6
+        await engine.start(waits(), id="r")
+    await resumes(where)
+
+
+@on_asyncio
+@pytest.mark.parametrize("works", [True, False])
+async def test_a_task_cancelled_by_asyncio_while_a_slow_store_opens_closes_it_again(
+    where: str, works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening, released = threading.Event(), threading.Event()
+    handles: list[Any] = []
+
+    def open_slowly(*args: Any, **kwargs: Any) -> Any:
+        handles.append(open_store(*args, **kwargs))
+        opening.set()
+        assert released.wait(TOO_LONG)
+        return handles[-1]
+
+    async def use() -> None:
+        async with engine_on(where, waits, work=works):
+            raise AssertionError("the block was entered")
+
+    monkeypatch.setattr("continuum.host.open_store", open_slowly)
+    async with no_thread_is_left():
+        task = asyncio.create_task(use())
+        await until(opening.is_set)
+        task.cancel()
+        await anyio.wait_all_tasks_blocked()
+        assert not task.done()
+        released.set()
+        with anyio.fail_after(TOO_LONG):
+            await asyncio.wait([task])
+    assert task.cancelled()
+    with pytest.raises(StoreClosed):
+        handles[0].view()
+    async with engine_on(where, waits) as engine:
+        await engine.start(waits(), id="r")
+    await resumes(where)
+
+
+@on_asyncio
+async def test_a_task_cancelled_by_asyncio_while_the_engine_closes_lets_it_close(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, released = threading.Event(), threading.Event()
+    close = Committer.close
+
+    def close_slowly(committer: Committer) -> None:
+        closing.set()
+        assert released.wait(TOO_LONG)
+        close(committer)
+
+    async def use() -> None:
+        async with engine_on(where, waits) as engine:
+            await engine.start(waits(), id="r")
+
+    monkeypatch.setattr(Committer, "close", close_slowly)
+    async with no_thread_is_left():
+        task = asyncio.create_task(use())
+        await until(closing.is_set)
+        for _ in range(3):
+            task.cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert not task.done()
+        released.set()
+        with anyio.fail_after(TOO_LONG):
+            await asyncio.wait([task])
+    assert task.cancelled()
     await resumes(where)
 
 

@@ -23,7 +23,6 @@ from typing import Any, Literal, Self, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.to_thread import run_sync
 
 from continuum.engine.calling import Codec, call, is_async, result_name
 from continuum.engine.deadlines import Deadlines
@@ -33,6 +32,7 @@ from continuum.engine.threads import Threads
 from continuum.errors import StepTimeout
 from continuum.journal import Outcome
 from continuum.mailbox import Mailbox
+from continuum.offloop import on_thread
 
 __all__ = ["Codec", "Performer", "Task"]
 
@@ -112,8 +112,7 @@ class Performer:
             await self._group.__aexit__(None, None, None)
         finally:
             self._threads.close()
-            with anyio.CancelScope(shield=True):
-                await run_sync(self._processes.close)
+            await on_thread(self._processes.close)
 
     def perform(self, task: Task) -> None:
         """Start the task, or queue it if `concurrency` steps are in flight."""

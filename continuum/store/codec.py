@@ -23,7 +23,7 @@ from continuum.journal import Entry, Failure, Kind, Outcome, Value
 from continuum.store.culprit import explain
 from continuum.store.exceptions import keep_tracebacks, set_recorded, summarize, traceback_of
 from continuum.store.payload import PLAIN_VALUE, TAGS, join, require_python, split
-from continuum.store.pickling import PROTOCOL, dump_by_value, dump_error, holds_code
+from continuum.store.pickling import PROTOCOL, dump, dump_error, holds_code, is_plain
 
 __all__ = [
     "UNLOADED",
@@ -86,20 +86,31 @@ class Codec:
 
     def encode(self, value: object, what: str = "value") -> bytes:
         """The value's payload; raises UnpicklableValue and PayloadTooLarge, which begin with `what`."""
+        if type(value) in ATOMS:  # most values are
+            return self._limited(PLAIN_VALUE + pickle.dumps(value, PROTOCOL), what)
         try:
-            payload = PLAIN_VALUE + pickle.dumps(value, PROTOCOL)
-        except Exception:  # any code of the user's may run in a pickler
-            return self._encode_by_value(value, what)
-        if b"cloudpickle" in payload:
-            payload = join(payload[1:], code=holds_code(payload[1:]))
-        return self._limited(payload, what)
-
-    def _encode_by_value(self, value: object, what: str) -> bytes:
-        try:
-            data = dump_by_value(value)
+            data = dump(value)
         except Exception as error:  # any code of the user's may run in a pickler
             raise UnpicklableValue(explain(value, what, error)) from error
-        return self._limited(join(data, code=holds_code(data)), what)
+        code = holds_code(data)
+        return self._limited(join(data, code=True) if code else PLAIN_VALUE + data, what)
+
+    def encode_loadable(self, value: object, what: str) -> bytes:
+        """As :meth:`encode`; raises UnpicklableValue also for what is pickled but cannot be loaded again.
+
+        Only what refers to classes or functions is loaded to see that; nothing else can fail.
+        """
+        payload = self.encode(value, what)
+        if not is_plain(payload):
+            self._copy(payload, what)
+        return payload
+
+    def _copy(self, payload: bytes, what: str) -> Any:
+        try:
+            return self.decode(payload)
+        except Exception as error:  # any code of the user's may run in a pickle
+            reason = f"{type(error).__name__}: {error}"
+            raise UnpicklableValue(f"{what}: it was pickled but cannot be loaded again: {reason}") from error
 
     def _limited(self, payload: bytes, what: str) -> bytes:
         if len(payload) > self.payload_limit:
@@ -149,23 +160,9 @@ class Codec:
     # Outcomes: what the workflow sees is what the journal holds
 
     def value(self, value: object, what: str) -> Value:
-        """The value as a replay will see it: a copy. Raises as :meth:`encode`, also for one that does not load."""
+        """The value as a replay will see it: a copy. Raises as :meth:`encode_loadable`."""
         payload = self.encode(value, what)
-        if type(value) in ATOMS:
-            return Value(value, payload)
-        try:
-            return Value(self.decode(payload), payload)
-        except Exception:  # any code of the user's may run in a pickle
-            return self._value_by_value(value, what)
-
-    def _value_by_value(self, value: object, what: str) -> Value:
-        """The second try: plain pickle makes pickles of errors that do not load, this does not."""
-        payload = self._encode_by_value(value, what)
-        try:
-            return Value(self.decode(payload), payload)
-        except Exception as error:  # any code of the user's may run in a pickle
-            reason = f"{type(error).__name__}: {error}"
-            raise UnpicklableValue(f"{what}: it was pickled but cannot be loaded again: {reason}") from error
+        return Value(value if type(value) in ATOMS else self._copy(payload, what), payload)
 
     def failure(self, error: BaseException) -> Failure:
         """The error as a replay will see it: a copy, though with the live traceback. Never fails."""

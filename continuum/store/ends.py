@@ -16,7 +16,7 @@ def end_of(codec: Codec, status: Status, outcome: Outcome) -> RunEnd:
         return RunEnd(status, True, str(outcome.value))
     if isinstance(outcome, Value):
         try:
-            return RunEnd(status, False, "", codec.encode(outcome.value, "the result of the workflow"))
+            return RunEnd(status, False, "", codec.encode_loadable(outcome.value, "the result of the workflow"))
         except UsageError as refusal:
             status, outcome = Status.FAILED, Failure(refusal)
     error = outcome.error

@@ -74,10 +74,12 @@ class ErrorParts:
 
     `travels` says whether a part survives a pickle; what does not is replaced by its repr, and an
     error whose type does not by an UnpicklableError. Without it everything is taken as it is.
+    With ``linked=False`` causes and contexts are left out.
     """
 
-    def __init__(self, travels: Callable[[object], bool] | None = None) -> None:
+    def __init__(self, travels: Callable[[object], bool] | None = None, *, linked: bool = True) -> None:
         self._travels = travels
+        self._limit = CHAIN_LIMIT if linked else 0
         self._depths: dict[int, int] = {}
 
     def reduce(self, error: BaseException) -> tuple[Any, ...]:
@@ -120,9 +122,9 @@ class ErrorParts:
     def _links(self, error: BaseException) -> dict[str, Any]:
         depth = self._depths.get(id(error), 0) + 1
         links: dict[str, Any] = {}
-        if error.__cause__ is not None and depth < CHAIN_LIMIT:
+        if error.__cause__ is not None and depth < self._limit:
             links["__cause__"] = error.__cause__
-        if error.__context__ is not None and not error.__suppress_context__ and depth < CHAIN_LIMIT:
+        if error.__context__ is not None and not error.__suppress_context__ and depth < self._limit:
             links["__context__"] = error.__context__
         for linked in links.values():
             self._depths.setdefault(id(linked), depth)

@@ -172,13 +172,17 @@ def _function_name(node: Made) -> str:
 def _error(node: Made) -> Made:
     """An error that was taken apart, as if its class had been called; others as they are."""
     match node:
-        case Made(Name("continuum.store.exceptions", "new_error"), (cls, *_), state=Mapping(pairs)):
-            attributes = next((value for key, value in pairs if key == "attributes"), None)
-            args = attributes.pairs if isinstance(attributes, Mapping) else []
-            return Made(cls, next((value for key, value in args if key == "args" and isinstance(value, tuple)), ()))
+        case Made(Name("continuum.store.exceptions", "new_error"), (cls, *_), state=Mapping() as state):
+            args = _named("args", _named("attributes", state))
+            return Made(cls, args if isinstance(args, tuple) else (), state=_named("fields", state))
         case Made(Name("continuum.errors", "_rebuild"), (cls, tuple(args), *_)):
             return Made(cls, args)
     return node
+
+
+def _named(name: str, mapping: Node) -> Node:
+    pairs = mapping.pairs if isinstance(mapping, Mapping) else ()
+    return next((value for key, value in pairs if key == name), None)
 
 
 def _maker(maker: Node) -> str:

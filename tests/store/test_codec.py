@@ -162,16 +162,49 @@ def test_everything_else_is_copied() -> None:
     assert CODEC.decode(outcome.data) == ["a"]
 
 
-def test_a_value_with_an_error_in_it_whose_init_takes_something_else() -> None:
-    copy = CODEC.value([Declined("ord-1", code=7)], "value").value[0]
-    assert type(copy) is Declined
-    assert (copy.args, copy.code) == (("ord-1 was declined",), 7)
-
-
 class Declined(Exception):
     def __init__(self, order: str, *, code: int) -> None:
         super().__init__(f"{order} was declined")
         self.code = code
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Declined) and (self.args, self.code) == (other.args, other.code)
+
+    def __hash__(self) -> int:
+        return hash(self.code)
+
+
+DECLINED = Declined("ord-1", code=7)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        DECLINED,
+        [DECLINED],
+        (1, {"error": DECLINED}),
+        {DECLINED: DECLINED},
+        {DECLINED},
+        Point(1, DECLINED),  # type: ignore[arg-type]
+        Order(1, [DECLINED]),  # type: ignore[list-item]
+        deque([DECLINED]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_in_a_value_whose_init_takes_something_else(value: object) -> None:
+    for copy in (CODEC.decode(CODEC.encode(value)), CODEC.value(value, "value").value):
+        assert copy == value
+        assert type(copy) is type(value)
+    assert CODEC.decode(CODEC.encode([value, lambda: None]))[0] == value
+
+
+def test_an_error_in_a_value_keeps_its_cause_if_that_can_be_pickled() -> None:
+    error = Declined("ord-1", code=7)
+    error.__cause__ = KeyError("reason")
+    assert repr(CODEC.decode(CODEC.encode([error]))[0].__cause__) == "KeyError('reason')"
+    error.__cause__ = KeyError(LOCK)
+    copy = CODEC.decode(CODEC.encode([error]))[0]
+    assert (copy, copy.__cause__) == (error, None)
 
 
 # Code by value
@@ -338,6 +371,10 @@ def test_what_loads_no_more_is_refused() -> None:
         UnpicklableValue, match="it was pickled but cannot be loaded again: ValueError: invalid literal"
     ):
         CODEC.value(Unloadable(), "result")
+    for value in (Unloadable(), [Unloadable()], {"a": Unloadable()}, [Unloadable(), lambda: None]):
+        with pytest.raises(UnpicklableValue, match=r"^result: it was pickled but cannot be loaded again"):
+            CODEC.encode_loadable(value, "result")
+        assert CODEC.encode(value)  # who only sends it loads nothing
 
 
 @pytest.mark.parametrize("value", [LOCK, b"x" * 20_000, Unloadable()], ids=["lock", "large", "unloadable"])

@@ -142,7 +142,7 @@ STRANGERS: list[tuple[object, str]] = [
     (Bag(a=1), "Bag({'a': 1})"),
     (Colour.RED, "Colour(1)"),
     (ValueError("x", 1), "ValueError('x', 1)"),
-    (RunNotFound("r"), "RunNotFound(\"no run 'r' in this store\")"),
+    (RunNotFound("r"), "RunNotFound(\"no run 'r' in this store\", run_id='r')"),
     (functools.partial(work), "partial(test_preview.work, test_preview.work, (), {}, None)"),
     (work, "test_preview.work"),
     (len, "len"),
@@ -170,6 +170,9 @@ def test_an_enum_member_that_is_pickled_by_name_is_shown_by_name() -> None:
 
 def test_an_error_in_a_value_that_was_taken_apart_is_shown() -> None:
     assert shown([KeyError("k"), lambda: None]) == ["KeyError('k')", "<function <lambda>>"]
+    error = ValueError("late")
+    error.hours = 2  # type: ignore[attr-defined]
+    assert shown([error]) == ["ValueError('late', hours=2)"]
 
 
 def test_an_error_is_told_by_its_summary() -> None:
