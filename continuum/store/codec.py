@@ -23,7 +23,7 @@ from continuum.journal import Entry, Failure, Kind, Outcome, Value
 from continuum.store.culprit import explain
 from continuum.store.exceptions import keep_tracebacks, set_recorded, summarize, traceback_of
 from continuum.store.payload import PLAIN_VALUE, TAGS, join, require_python, split
-from continuum.store.pickling import PROTOCOL, dump, dump_error, holds_code, is_plain
+from continuum.store.pickling import PROTOCOL, dump, dump_error, dump_plain, holds_code, is_plain
 
 __all__ = [
     "UNLOADED",
@@ -161,6 +161,9 @@ class Codec:
 
     def value(self, value: object, what: str) -> Value:
         """The value as a replay will see it: a copy. Raises as :meth:`encode_loadable`."""
+        plain = dump_plain(value)  # most results are, and this is done for every step
+        if plain is not None and len(plain) < self.payload_limit:
+            return Value(value if type(value) in ATOMS else pickle.loads(plain), PLAIN_VALUE + plain)
         payload = self.encode(value, what)
         return Value(value if type(value) in ATOMS else self._copy(payload, what), payload)
 

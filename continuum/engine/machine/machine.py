@@ -143,9 +143,7 @@ class Machine:
                 self._ended(outcome)
             elif not self.journal.live:
                 self._replay()
-            elif self.finished:
-                return
-            elif not ((self.inbox.ready or self.predicates) and self._react()) and not self._ask():
+            elif self.finished or (not ((self.inbox.ready or self.predicates) and self._react()) and not self._ask()):
                 return
 
     def _replay(self) -> None:
