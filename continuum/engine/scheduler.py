@@ -425,6 +425,7 @@ class Scheduler:
     def _drop(self, active: Active) -> None:
         if self._runs.get(active.id) is active:
             del self._runs[active.id]
+            self._busy.discard(active.id)
         if active.blocked is not None:
             logger.error("run %s is blocked: %s", active.id, active.blocked, extra={"run_id": active.id})
         for position in active.in_flight:
