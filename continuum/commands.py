@@ -10,14 +10,15 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from types import GeneratorType
-from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 from continuum.durations import Duration, nanoseconds, timestamp_of
 from continuum.errors import BadValue, InvalidId, NotAWorkflow
+from continuum.retry import Retry
 from continuum.workflow import Invocation, Workflow
 
 __all__ = [
@@ -80,55 +81,6 @@ Branch: TypeAlias = Command[Any] | Generator[Any, Any, Any] | Invocation[Any]
 
 
 # Steps
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often and when a failed step is tried again.
-
-    `attempts` counts all tries, the first included. Delays are seconds: with ``backoff="exponential"``
-    the n-th is ``delay * factor ** (n - 1)``, with ``"linear"`` it is ``delay * n``, never over
-    `max_delay`; `jitter` is the part of it by which it varies at random, up or down. `on` chooses
-    the errors that are worth another try: a type, a tuple of types, or a predicate.
-
-    Raises BadValue for values that make no sense.
-
-    >>> Retry(attempts=5, delay=0.5, on=ConnectionError).attempts
-    5
-    """
-
-    attempts: int = 3
-    _: KW_ONLY
-    delay: float = 1.0
-    factor: float = 2.0
-    max_delay: float = 60.0
-    jitter: float = 0.1
-    backoff: Literal["exponential", "linear"] = "exponential"
-    on: type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool] = Exception
-
-    none: ClassVar[Retry]
-    """One attempt: for a step whose function has another policy attached."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int) or self.attempts < 1:
-            raise BadValue(f"Retry(attempts=) must be 1 or more, not {self.attempts!r}")
-        nanoseconds(self.delay, "Retry(delay=)")
-        nanoseconds(self.max_delay, "Retry(max_delay=)")
-        if not self.factor >= 1:
-            raise BadValue(f"Retry(factor=) must be 1 or more, not {self.factor!r}")
-        if not 0 <= self.jitter <= 1:
-            raise BadValue(f"Retry(jitter=) must be from 0 to 1, not {self.jitter!r}")
-        if self.backoff not in ("exponential", "linear"):
-            raise BadValue(f"Retry(backoff=) must be 'exponential' or 'linear', not {self.backoff!r}")
-        if not callable(self.on) and not _are_error_types(self.on):
-            raise BadValue(f"Retry(on=) must be an exception type, a tuple of them or a predicate: {self.on!r}")
-
-
-Retry.none = Retry(attempts=1)
-
-
-def _are_error_types(on: object) -> bool:
-    return isinstance(on, tuple) and all(isinstance(t, type) and issubclass(t, BaseException) for t in on)
 
 
 @dataclass(frozen=True, slots=True)

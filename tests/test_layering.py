@@ -28,10 +28,11 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "continuum.stamps": (),
     "continuum.durations": ("continuum.errors",),
     "continuum.workflow": ("continuum.durations", "continuum.errors"),
-    "continuum.commands": ("continuum.durations", "continuum.errors", "continuum.workflow"),
+    "continuum.retry": ("continuum.durations", "continuum.errors"),
+    "continuum.commands": ("continuum.durations", "continuum.errors", "continuum.retry", "continuum.workflow"),
     MACHINE: (
         MACHINE, "continuum.commands", "continuum.durations", "continuum.errors", "continuum.journal",
-        "continuum.workflow",
+        "continuum.retry", "continuum.workflow",
     ),
     "continuum.store.protocol": (),
     "continuum.store.keys": ("continuum.errors", "continuum.journal"),

@@ -10,7 +10,22 @@ import pytest
 from crashing import Crashes, crash_everywhere
 from hosts import TOO_LONG, eventually
 
-from continuum import All, Call, Engine, Map, Publish, Race, Receive, Retry, Revert, Save, Send, Sleep, workflow
+from continuum import (
+    All,
+    Call,
+    Engine,
+    Map,
+    Publish,
+    Race,
+    Receive,
+    Retry,
+    Revert,
+    Save,
+    Send,
+    Sleep,
+    permanent,
+    workflow,
+)
 from continuum.errors import Cancelled, RunCancelled, RunFailed, RunFinished, RunReverted, StepUncertain
 
 LIVES = pytest.mark.parametrize("lives", [1, 2])
@@ -226,6 +241,40 @@ def test_attempts_are_counted_on_over_crashes(lives: int) -> None:
         def check(attempts: Any) -> None:
             assert attempts == [3]
             assert 3 <= len(calls) <= 3 + crashes.count
+
+        return crashes, check
+
+    crash_everywhere(prepare, scenario, lives)
+
+
+@LIVES
+def test_a_permanent_error_ends_the_attempts_over_crashes(lives: int) -> None:
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise permanent(ValueError("never")) if len(calls) > 1 else ValueError("perhaps")
+
+    @workflow
+    def persists() -> Any:
+        yield Save(fail, retry=Retry(attempts=100, delay=0.001, max_elapsed="1h"), executor="inline")
+
+    def scenario(engine: Engine) -> Any:
+        run = engine.start(persists(), id="r")
+        with pytest.raises(RunFailed) as caught:
+            run.result(TOO_LONG)
+        return caught.value.__cause__, [step.attempts for step in run.history()]
+
+    def prepare() -> Prepared:
+        calls.clear()
+        crashes = Crashes(persists)
+
+        def check(outcome: Any) -> None:
+            error, attempts = outcome
+            assert str(error) == "never"
+            assert attempts in ([1], [2])  # one, where the attempt that might have mended was cut off
+            assert "is permanent" in error.__notes__[0]
+            assert len(calls) <= 2 + crashes.count
 
         return crashes, check
 

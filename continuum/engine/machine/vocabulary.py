@@ -34,7 +34,7 @@ from continuum.commands import (
     Start,
     Uuid4,
 )
-from continuum.durations import datetime_of
+from continuum.durations import datetime_of, nanoseconds
 from continuum.engine.machine.fibers import Fiber, Group, Waiting
 from continuum.engine.machine.inbox import Handler
 from continuum.engine.machine.outcome import NOTHING
@@ -188,7 +188,10 @@ def _ask_save(machine: Machine, waiting: Waiting) -> None:
 
 def run_step(machine: Machine, waiting: Waiting, command: Save[Any]) -> None:
     """Ask for the next attempt of a step."""
-    attempt = waiting.attempts + 1
+    attempt, policy = waiting.attempts + 1, command.options.retry
+    if policy.max_elapsed is not None and waiting.limit is None:
+        waiting.limit = machine.journal.now + nanoseconds(policy.max_elapsed, "max_elapsed")
+        machine.record(waiting.position, Kind.ARMED, waiting.name, None, ref=waiting.limit)
     if command.options.at_most_once:
         machine.record(waiting.position, Kind.BEGUN, waiting.name, None, ref=attempt)
     machine.journal.requests.append(RunStep(waiting.position, command, attempt))
