@@ -25,6 +25,7 @@ __all__ = [
     "All",
     "Call",
     "Command",
+    "Count",
     "Ensure",
     "Handle",
     "Log",
@@ -344,9 +345,29 @@ class Log(Command[None]):
         _set(self, "fields", fields)
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """In a :class:`Publish`: not a value but what is to be added to the one that is there, which begins at 0.
+
+    Raises BadValue unless `amount` is an int or a float.
+
+    >>> Publish(done=Count(), bytes=Count(4_096))
+    Publish(state={'done': Count(amount=1), 'bytes': Count(amount=4096)})
+    """
+
+    amount: float = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.amount, int | float):
+            raise BadValue(f"Count takes a number, not {self.amount!r}")
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Publish(Command[None]):
-    """Set values that anyone can read with ``run.state()``; names not mentioned keep theirs."""
+    """Set values that anyone can read with ``run.state()``; names not mentioned keep theirs.
+
+    A :class:`Count` is added to what is there. Raises BadValue at the yield where that is no number.
+    """
 
     state: Mapping[str, Any]
 
@@ -453,27 +474,52 @@ class Map(Command[list[Any]]):
 class Call(Command[T_co]):
     """Run an Invocation as a child run and wait for its result; its failure is raised as RunFailed.
 
-    The child's id is made from the parent's and the position, or is `id`.
+    The child's id is made from the parent's and the position, or is `id`. It waits in `queue` (default:
+    its workflow's, else the parent's), and has `timeout` from its start to its end (seconds, a timedelta
+    or text; default: its workflow's); one that is late raises :exc:`RunTimedOut`. Raises BadValue, InvalidId.
     """
 
     invocation: Invocation[Any]
     id: str | None
+    queue: str | None
+    timeout: int | None
 
-    def __init__(self: Call[T], invocation: Invocation[T], id: str | None = None) -> None:
+    def __init__(
+        self: Call[T],
+        invocation: Invocation[T],
+        id: str | None = None,
+        queue: str | None = None,
+        timeout: Duration | None = None,
+    ) -> None:
         _set(self, "invocation", _check_invocation(invocation, "Call"))
         _set(self, "id", None if id is None else check_id(id))
+        _set(self, "queue", None if queue is None else check_queue(queue))
+        _set(self, "timeout", None if timeout is None else _positive(timeout, "Call(timeout=)"))
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Start(Command[str]):
-    """Start an Invocation as a run of its own and give back its id; nobody waits for it."""
+    """Start an Invocation as a run of its own and give back its id; nobody waits for it.
+
+    `id`, `queue` and `timeout` are as in :class:`Call`.
+    """
 
     invocation: Invocation[Any]
     id: str | None
+    queue: str | None
+    timeout: int | None
 
-    def __init__(self, invocation: Invocation[Any], id: str | None = None) -> None:
+    def __init__(
+        self,
+        invocation: Invocation[Any],
+        id: str | None = None,
+        queue: str | None = None,
+        timeout: Duration | None = None,
+    ) -> None:
         _set(self, "invocation", _check_invocation(invocation, "Start"))
         _set(self, "id", None if id is None else check_id(id))
+        _set(self, "queue", None if queue is None else check_queue(queue))
+        _set(self, "timeout", None if timeout is None else _positive(timeout, "Start(timeout=)"))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -522,6 +568,13 @@ def check_id(run_id: object) -> str:
     if not run_id.isprintable() or not _DIRECTION_MARKS.isdisjoint(run_id):
         raise InvalidId(f"a run id holds printable characters only: {run_id!r}")
     return run_id
+
+
+def check_queue(queue: object) -> str:
+    """The queue's name itself, if it is one. Raises BadValue."""
+    if not isinstance(queue, str) or not queue.isprintable() or not 0 < len(queue.encode()) <= 128:
+        raise BadValue(f"a queue's name must be 1 to 128 bytes of printable text, not {queue!r}")
+    return queue
 
 
 def _text(text: object, what: str, *, empty: bool = False) -> str:

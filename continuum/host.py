@@ -18,7 +18,8 @@ from typing import Any, Final, Literal, Self, TypeVar
 import anyio
 from anyio.to_thread import run_sync
 
-from continuum.client import AsyncRun, Client, check_queue
+from continuum.client import AsyncRun, Client
+from continuum.commands import check_queue
 from continuum.durations import Duration
 from continuum.engine.scheduler import Scheduler
 from continuum.errors import BadValue, StoreBusy, StoreClosed

@@ -13,6 +13,7 @@ from hosts import TOO_LONG, eventually
 from continuum import (
     All,
     Call,
+    Count,
     Engine,
     Map,
     Publish,
@@ -23,10 +24,11 @@ from continuum import (
     Save,
     Send,
     Sleep,
+    Start,
     permanent,
     workflow,
 )
-from continuum.errors import Cancelled, RunCancelled, RunFailed, RunFinished, RunReverted, StepUncertain
+from continuum.errors import Cancelled, RunCancelled, RunFailed, RunFinished, RunReverted, RunTimedOut, StepUncertain
 
 LIVES = pytest.mark.parametrize("lives", [1, 2])
 
@@ -140,6 +142,66 @@ def test_a_child_runs_once_and_its_parent_gets_the_result(lives: int) -> None:
             assert len(made) <= 3 + 2 * crashes.count
 
         return crashes, check
+
+    crash_everywhere(prepare, scenario, lives)
+
+
+@LIVES
+def test_a_child_goes_to_its_queue_and_ends_at_its_deadline(lives: int) -> None:
+    @workflow(timeout="1d")
+    def child() -> Any:
+        yield Receive("never")
+
+    @workflow
+    def parent() -> Any:
+        started = yield Start(child(), id="started", queue="second", timeout="1h")
+        try:
+            yield Call(child(), id="called", queue="second", timeout=0.001)
+        except RunTimedOut:
+            return started
+
+    def scenario(engine: Engine) -> Any:
+        result = engine.start(parent(), id="parent").result(TOO_LONG)
+        engine.until_idle()
+        return result, {run.id: (run.status(), run.describe().queue) for run in engine.runs()}
+
+    def prepare() -> Prepared:
+        def check(outcome: Any) -> None:
+            result, runs = outcome
+            assert result == "started"
+            assert runs == {
+                "parent": ("completed", "default"),
+                "called": ("timed_out", "second"),
+                "started": ("waiting", "second"),
+            }
+
+        return Crashes(parent, child, queues=["default", "second"]), check
+
+    crash_everywhere(prepare, scenario, lives)
+
+
+@LIVES
+def test_counters_add_up_over_crashes(lives: int) -> None:
+    @workflow
+    def counts() -> Any:
+        def one(number: int) -> Any:
+            yield Save(int, executor="inline")
+            yield Publish(done=Count(), sum=Count(number))
+
+        yield Publish(phase="work")
+        yield Map(one, range(4), limit=2)
+        yield Publish(phase="end")
+
+    def scenario(engine: Engine) -> Any:
+        run = engine.start(counts(), id="r")
+        run.result(TOO_LONG)
+        return run.state()
+
+    def prepare() -> Prepared:
+        def check(state: Any) -> None:
+            assert state == {"done": 4, "sum": 6, "phase": "end"}
+
+        return Crashes(counts), check
 
     crash_everywhere(prepare, scenario, lives)
 

@@ -398,8 +398,9 @@ class Machine:
         if waiting.kind is Kind.SAVE:
             self.journal.requests.append(CancelStep(waiting.position))
         elif isinstance(waiting.command, Call):
-            child, invocation = child_id(self.run_id, waiting), waiting.command.invocation
-            self.journal.requests.append(CancelChild(waiting.position, child, invocation, reason))
+            child, command = child_id(self.run_id, waiting), waiting.command
+            request = CancelChild(waiting.position, child, command.invocation, reason, command.queue)
+            self.journal.requests.append(request)
 
     def _ended(self, outcome: Outcome) -> None:
         """The root, or the undoing, came to its end."""
