@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
-from continuum.commands import check_id
+from continuum.commands import check_id, check_queue
 from continuum.description import Description, HistoryStep, describe, history_step
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadValue, ContinuumError, NotAWorkflow, StoreClosed, UnknownWorkflow
@@ -410,13 +410,6 @@ class _Waiter:
         self.count = 0
         self.changed = anyio.Event()
         self.end: RunEnd | None = None
-
-
-def check_queue(queue: object) -> str:
-    """The queue's name itself, if it is one. Raises BadValue."""
-    if not isinstance(queue, str) or not queue.isprintable() or not 0 < len(queue.encode()) <= 128:
-        raise BadValue(f"a queue's name must be 1 to 128 bytes of printable text, not {queue!r}")
-    return queue
 
 
 def _status(word: str | None) -> Status | None:

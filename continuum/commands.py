@@ -10,20 +10,22 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from types import FunctionType, GeneratorType
-from typing import Any, ClassVar, Final, Generic, Literal, TypeAlias, TypeVar, overload
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, overload
 from uuid import UUID
 
 from continuum.durations import Duration, nanoseconds, timestamp_of
 from continuum.errors import BadValue, InvalidId, NotAWorkflow
+from continuum.retry import Retry
 from continuum.workflow import Invocation, Workflow
 
 __all__ = [
     "All",
     "Call",
     "Command",
+    "Count",
     "Ensure",
     "Handle",
     "Log",
@@ -80,55 +82,6 @@ Branch: TypeAlias = Command[Any] | Generator[Any, Any, Any] | Invocation[Any]
 
 
 # Steps
-
-
-@dataclass(frozen=True, slots=True)
-class Retry:
-    """How often and when a failed step is tried again.
-
-    `attempts` counts all tries, the first included. Delays are seconds: with ``backoff="exponential"``
-    the n-th is ``delay * factor ** (n - 1)``, with ``"linear"`` it is ``delay * n``, never over
-    `max_delay`; `jitter` is the part of it by which it varies at random, up or down. `on` chooses
-    the errors that are worth another try: a type, a tuple of types, or a predicate.
-
-    Raises BadValue for values that make no sense.
-
-    >>> Retry(attempts=5, delay=0.5, on=ConnectionError).attempts
-    5
-    """
-
-    attempts: int = 3
-    _: KW_ONLY
-    delay: float = 1.0
-    factor: float = 2.0
-    max_delay: float = 60.0
-    jitter: float = 0.1
-    backoff: Literal["exponential", "linear"] = "exponential"
-    on: type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool] = Exception
-
-    none: ClassVar[Retry]
-    """One attempt: for a step whose function has another policy attached."""
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int) or self.attempts < 1:
-            raise BadValue(f"Retry(attempts=) must be 1 or more, not {self.attempts!r}")
-        nanoseconds(self.delay, "Retry(delay=)")
-        nanoseconds(self.max_delay, "Retry(max_delay=)")
-        if not self.factor >= 1:
-            raise BadValue(f"Retry(factor=) must be 1 or more, not {self.factor!r}")
-        if not 0 <= self.jitter <= 1:
-            raise BadValue(f"Retry(jitter=) must be from 0 to 1, not {self.jitter!r}")
-        if self.backoff not in ("exponential", "linear"):
-            raise BadValue(f"Retry(backoff=) must be 'exponential' or 'linear', not {self.backoff!r}")
-        if not callable(self.on) and not _are_error_types(self.on):
-            raise BadValue(f"Retry(on=) must be an exception type, a tuple of them or a predicate: {self.on!r}")
-
-
-Retry.none = Retry(attempts=1)
-
-
-def _are_error_types(on: object) -> bool:
-    return isinstance(on, tuple) and all(isinstance(t, type) and issubclass(t, BaseException) for t in on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,9 +352,29 @@ class Log(Command[None]):
         _set(self, "fields", fields)
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """In a :class:`Publish`: not a value but what is to be added to the one that is there, which begins at 0.
+
+    Raises BadValue unless `amount` is an int or a float.
+
+    >>> Publish(done=Count(), bytes=Count(4_096))
+    Publish(state={'done': Count(amount=1), 'bytes': Count(amount=4096)})
+    """
+
+    amount: float = 1
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.amount, int | float):
+            raise BadValue(f"Count takes a number, not {self.amount!r}")
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Publish(Command[None]):
-    """Set values that anyone can read with ``run.state()``; names not mentioned keep theirs."""
+    """Set values that anyone can read with ``run.state()``; names not mentioned keep theirs.
+
+    A :class:`Count` is added to what is there. Raises BadValue at the yield where that is no number.
+    """
 
     state: Mapping[str, Any]
 
@@ -513,27 +486,52 @@ def makes_branch(fn: object) -> bool:
 class Call(Command[T_co]):
     """Run an Invocation as a child run and wait for its result; its failure is raised as RunFailed.
 
-    The child's id is made from the parent's and the position, or is `id`.
+    The child's id is made from the parent's and the position, or is `id`. It waits in `queue` (default:
+    its workflow's, else the parent's), and has `timeout` from its start to its end (seconds, a timedelta
+    or text; default: its workflow's); one that is late raises :exc:`RunTimedOut`. Raises BadValue, InvalidId.
     """
 
     invocation: Invocation[Any]
     id: str | None
+    queue: str | None
+    timeout: int | None
 
-    def __init__(self: Call[T], invocation: Invocation[T], id: str | None = None) -> None:
+    def __init__(
+        self: Call[T],
+        invocation: Invocation[T],
+        id: str | None = None,
+        queue: str | None = None,
+        timeout: Duration | None = None,
+    ) -> None:
         _set(self, "invocation", _check_invocation(invocation, "Call"))
         _set(self, "id", None if id is None else check_id(id))
+        _set(self, "queue", None if queue is None else check_queue(queue))
+        _set(self, "timeout", None if timeout is None else _positive(timeout, "Call(timeout=)"))
 
 
 @dataclass(frozen=True, slots=True, init=False)
 class Start(Command[str]):
-    """Start an Invocation as a run of its own and give back its id; nobody waits for it."""
+    """Start an Invocation as a run of its own and give back its id; nobody waits for it.
+
+    `id`, `queue` and `timeout` are as in :class:`Call`.
+    """
 
     invocation: Invocation[Any]
     id: str | None
+    queue: str | None
+    timeout: int | None
 
-    def __init__(self, invocation: Invocation[Any], id: str | None = None) -> None:
+    def __init__(
+        self,
+        invocation: Invocation[Any],
+        id: str | None = None,
+        queue: str | None = None,
+        timeout: Duration | None = None,
+    ) -> None:
         _set(self, "invocation", _check_invocation(invocation, "Start"))
         _set(self, "id", None if id is None else check_id(id))
+        _set(self, "queue", None if queue is None else check_queue(queue))
+        _set(self, "timeout", None if timeout is None else _positive(timeout, "Start(timeout=)"))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -582,6 +580,13 @@ def check_id(run_id: object) -> str:
     if not run_id.isprintable() or not _DIRECTION_MARKS.isdisjoint(run_id):
         raise InvalidId(f"a run id holds printable characters only: {run_id!r}")
     return run_id
+
+
+def check_queue(queue: object) -> str:
+    """The queue's name itself, if it is one. Raises BadValue."""
+    if not isinstance(queue, str) or not queue.isprintable() or not 0 < len(queue.encode()) <= 128:
+        raise BadValue(f"a queue's name must be 1 to 128 bytes of printable text, not {queue!r}")
+    return queue
 
 
 def _text(text: object, what: str, *, empty: bool = False) -> str:

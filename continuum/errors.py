@@ -48,6 +48,7 @@
     * :exc:`ForkedStore`
 
 * :exc:`Cancelled` (BaseException, as in asyncio and trio)
+* :exc:`Permanent`: for steps to raise; continuum does not
 
 Errors travel through the journal, so each one pickles with its fields.
 """
@@ -56,7 +57,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = [
     "BadArguments",
@@ -73,6 +74,7 @@ __all__ = [
     "InvalidId",
     "NotAWorkflow",
     "PayloadTooLarge",
+    "Permanent",
     "ReceiveTimeout",
     "ReplayMismatch",
     "RunCancelled",
@@ -97,7 +99,12 @@ __all__ = [
     "UnsupportedStore",
     "UsageError",
     "WrongState",
+    "permanent",
 ]
+
+E = TypeVar("E", bound=BaseException)
+
+PERMANENT_MARK = "__continuum_permanent__"
 
 
 def _rebuild(cls: type[BaseException], args: tuple[Any, ...], fields: dict[str, Any]) -> BaseException:
@@ -282,6 +289,36 @@ class UnpicklableError(ContinuumError):
         self.type_name = type_name
         self.message = message
         super().__init__(f"{type_name}: {message}")
+
+
+# What a step may raise
+
+
+class Permanent(Exception):
+    """A base for errors of steps that no further attempt can mend: such a failure is recorded at once.
+
+    To mark an error of another class see :func:`permanent`.
+
+    >>> class CardStolen(Permanent): ...
+    """
+
+
+def permanent(error: E) -> E:
+    """Mark an error as one that no further attempt can mend, and give it back to be raised.
+
+    The step's failure is recorded at once then, whatever its retry policy says.
+
+    >>> raise permanent(LookupError("there is no such account"))
+    Traceback (most recent call last):
+    LookupError: there is no such account
+    """
+    vars(error)[PERMANENT_MARK] = True
+    return error
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether no further attempt can mend it: by its class or its mark, or as the step's result cannot be recorded."""
+    return isinstance(error, Permanent | UnpicklableValue | PayloadTooLarge) or PERMANENT_MARK in vars(error)
 
 
 # Code and journal disagree

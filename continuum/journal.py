@@ -85,7 +85,7 @@ class Kind(StrEnum):
     CANCEL = "cancel"  # the run was asked to stop
     ATTEMPT = "attempt"  # mark: an attempt of a step failed, the next is due at `ref`
     BEGUN = "begun"  # mark: an at-most-once step is about to start
-    ARMED = "armed"  # mark: a timer is due at `ref`
+    ARMED = "armed"  # mark: a timer is due at `ref`, or no attempt of a step is to begin after it
 
 
 MARKS: Final = frozenset({Kind.ATTEMPT, Kind.BEGUN, Kind.ARMED})

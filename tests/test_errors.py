@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from continuum.errors import (
     UnpicklableError,
     WrongState,
 )
+from continuum.store.codec import Codec
 
 CLASSES: dict[str, type[BaseException]] = {
     name: value for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, BaseException)
@@ -104,13 +106,64 @@ def test_the_tree_that_is_drawn_is_true(name: str, parent: str | None, builtin: 
 
 
 def test_all_public_errors_are_listed_in_order() -> None:
-    assert errors.__all__ == sorted(CLASSES)
+    assert errors.__all__ == [*sorted(CLASSES), "permanent"]
 
 
-def test_everything_but_cancelled_is_an_error_of_ours() -> None:
+def test_everything_that_continuum_raises_but_cancelled_is_an_error_of_ours() -> None:
     others = {name for name, each in CLASSES.items() if not issubclass(each, ContinuumError)}
-    assert others == {"Cancelled"}
+    assert others == {"Cancelled", "Permanent"}
     assert not issubclass(errors.Cancelled, Exception)
+
+
+# What no further attempt can mend
+
+
+class Fatal(errors.Permanent):
+    pass
+
+
+class Frozen(Exception):
+    """An error that takes no attributes by the usual way."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(name)
+
+
+class SelfMade(Exception):
+    """An error that pickles in a way of its own."""
+
+    def __reduce__(self) -> Any:
+        return SelfMade, ()
+
+
+class Holding(errors.Permanent):
+    """An error whose type cannot be recorded."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("not this one")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Fatal("no"),
+        errors.UnpicklableValue("no"),
+        errors.permanent(ValueError("no")),
+        errors.permanent(Frozen()),
+        errors.permanent(SelfMade()),
+        Holding(),
+        type("Local", (Fatal,), {"lock": threading.Lock()})(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_is_permanent_by_its_class_or_its_mark_and_is_recorded_so(error: Exception) -> None:
+    assert errors.is_permanent(error)
+    assert errors.is_permanent(Codec().failure(error).error)
+
+
+def test_other_errors_are_not_permanent() -> None:
+    assert not errors.is_permanent(ValueError("permanent"))
+    assert not errors.is_permanent(errors.StepTimeout())
 
 
 # What they say

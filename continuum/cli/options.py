@@ -13,8 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from continuum.blocking import Engine
-from continuum.client import check_queue
-from continuum.commands import check_id
+from continuum.commands import check_id, check_queue
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import StoreError, UsageError
 

@@ -153,7 +153,7 @@ class Active:
     def _call_off_child(self, request: CancelChild) -> None:
         self.in_flight.discard(request.position)
         workflow = request.invocation.workflow
-        queue = workflow.queue or self.record.queue
+        queue = request.queue or workflow.queue or self.record.queue
         address = Address(RunId(request.run_id), queue, self.record.priority, workflow.name, workflow.version)
         self._worklist.ask_to_end(self.batch, address, request.reason)
         self._effects.append(request)

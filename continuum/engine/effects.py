@@ -98,16 +98,17 @@ class Effects:
 
     def _child_record(self, active: Active, request: StartChild) -> RunRecord:
         workflow, parent, now = request.invocation.workflow, active.record, self._scheduler.clock()
+        limit = workflow.timeout if request.timeout is None else request.timeout
         arguments = (request.invocation.args, dict(request.invocation.kwargs))
         return RunRecord(
             RunId(request.run_id),
             workflow.name,
             workflow.version,
-            workflow.queue or parent.queue,
+            request.queue or workflow.queue or parent.queue,
             now,
             self._scheduler.stamps.entropy(16).hex(),
             parent.priority,
-            None if workflow.timeout is None else now + workflow.timeout,
+            None if limit is None else now + limit,
             parent.address,
             list(request.position) if request.awaited else None,
             self._ledger.codec.encode(arguments, f"the arguments of {workflow.name}"),

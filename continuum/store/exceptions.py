@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from types import MemberDescriptorType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from continuum.errors import ContinuumError, UnpicklableError
+from continuum.errors import PERMANENT_MARK, ContinuumError, UnpicklableError, is_permanent, permanent
 
 __all__ = [
     "ErrorParts",
@@ -97,9 +97,10 @@ class ErrorParts:
         reduced = error.__reduce_ex__(5)
         if not isinstance(reduced, tuple) or any(part is not None for part in reduced[3:]):
             return None
-        notes = {"__notes__": error.__notes__} if hasattr(error, "__notes__") else {}
+        # What others have set on it; the author of the class does not know of it.
+        others = {name: value for name, value in vars(error).items() if name in ("__notes__", PERMANENT_MARK)}
         own = {"own": reduced[2]} if reduced[2:] and reduced[2] is not None else {}
-        return reduced[0], reduced[1], {**own, "fields": notes}
+        return reduced[0], reduced[1], {**own, "fields": others}
 
     def _native(self, error: BaseException) -> Reduction:
         if self._travels is not None and not self._travels(type(error)):
@@ -114,6 +115,8 @@ class ErrorParts:
 
     def _stand_in(self, error: BaseException) -> Reduction:
         stand_in = UnpicklableError(type_name(type(error)), _message(error))
+        if is_permanent(error):
+            permanent(stand_in)
         return new_error, (UnpicklableError,), {"fields": vars(stand_in), "attributes": {"args": stand_in.args}}
 
     def _part(self, value: object) -> object:

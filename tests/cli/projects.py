@@ -20,7 +20,7 @@ import os
 import time
 from pathlib import Path
 
-from continuum import Engine, Publish, Receive, Save, workflow
+from continuum import Count, Engine, Publish, Receive, Save, workflow
 
 
 class Point:
@@ -47,7 +47,7 @@ def gate(name):
 @workflow
 def order(order_id, amount=0):
     doubled = yield Save(double, amount)
-    yield Publish(stage="paid", doubled=doubled)
+    yield Publish(stage="paid", doubled=Count(doubled))
     by = yield Receive("approved")
     return {"order": order_id, "doubled": doubled, "by": by}
 

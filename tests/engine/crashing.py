@@ -60,16 +60,17 @@ Scenario = Callable[[Engine], Any]
 class Crashes:
     """Lives of one engine after another on one store, each ended by a crash but the last."""
 
-    def __init__(self, *workflows: Workflow[..., Any]) -> None:
+    def __init__(self, *workflows: Workflow[..., Any], **options: Any) -> None:
         self.space = Space()
         self.workflows = workflows
+        self.options = options
         self.count = 0
 
     def live(self, scenario: Scenario, commits: int, *, applied: bool) -> bool:
         """Let an engine live for so many commits; whether the scenario came to its end before that."""
         store = CrashingStore(self.space, commits, applied=applied)
         try:
-            with opened(store, *self.workflows) as engine:
+            with opened(store, *self.workflows, **self.options) as engine:
                 scenario(engine)
         except (CommitUnknown, StoreClosed):
             pass
@@ -78,7 +79,7 @@ class Crashes:
 
     def finish(self, scenario: Scenario) -> Any:
         """A life without a crash."""
-        with opened(MemoryStore(self.space), *self.workflows) as engine:
+        with opened(MemoryStore(self.space), *self.workflows, **self.options) as engine:
             return scenario(engine)
 
 

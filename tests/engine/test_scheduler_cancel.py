@@ -274,6 +274,24 @@ def test_a_parents_cancel_reaches_the_child_it_waits_for(open_engine: OpenEngine
         assert cancelled_with(engine.run("child")) == "all of it"
 
 
+def test_a_parents_cancel_reaches_the_child_in_a_queue_of_its_own(open_engine: OpenEngine) -> None:
+    @workflow
+    def calls_elsewhere() -> Any:
+        yield Call(child(), id="child", queue="elsewhere")
+
+    with open_engine(calls_elsewhere, child, queues=["default", "elsewhere"]) as engine:
+        engine.start(calls_elsewhere(), id="parent")
+        until_the_child_waits(engine)
+        assert engine.run("child").describe().queue == "elsewhere"
+    with open_engine(calls_elsewhere, child) as engine:
+        engine.run("parent").cancel("all of it")
+        assert cancelled_with(engine.run("parent")) == "all of it"
+        engine.until_idle()
+        assert engine.run("child").status() == "waiting", "nobody here takes runs of that queue"
+    with open_engine(calls_elsewhere, child, queues=["elsewhere"]) as engine:
+        assert cancelled_with(engine.run("child")) == "all of it"
+
+
 def test_a_parents_cancel_does_not_reach_a_detached_child(open_engine: OpenEngine) -> None:
     with open_engine(parent_that_starts, child) as engine:
         run = engine.start(parent_that_starts())

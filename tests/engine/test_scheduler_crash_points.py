@@ -11,8 +11,26 @@ import pytest
 from crashing import Crashes, crash_everywhere
 from hosts import TOO_LONG, eventually
 
-from continuum import All, Call, Engine, Log, Map, Publish, Race, Receive, Retry, Revert, Save, Send, Sleep, workflow
-from continuum.errors import Cancelled, RunCancelled, RunFailed, RunFinished, RunReverted, StepUncertain
+from continuum import (
+    All,
+    Call,
+    Count,
+    Engine,
+    Log,
+    Map,
+    Publish,
+    Race,
+    Receive,
+    Retry,
+    Revert,
+    Save,
+    Send,
+    Sleep,
+    Start,
+    permanent,
+    workflow,
+)
+from continuum.errors import Cancelled, RunCancelled, RunFailed, RunFinished, RunReverted, RunTimedOut, StepUncertain
 
 LIVES = pytest.mark.parametrize("lives", [1, 2])
 
@@ -131,6 +149,66 @@ def test_a_child_runs_once_and_its_parent_gets_the_result(lives: int) -> None:
 
 
 @LIVES
+def test_a_child_goes_to_its_queue_and_ends_at_its_deadline(lives: int) -> None:
+    @workflow(timeout="1d")
+    def child() -> Any:
+        yield Receive("never")
+
+    @workflow
+    def parent() -> Any:
+        started = yield Start(child(), id="started", queue="second", timeout="1h")
+        try:
+            yield Call(child(), id="called", queue="second", timeout=0.001)
+        except RunTimedOut:
+            return started
+
+    def scenario(engine: Engine) -> Any:
+        result = engine.start(parent(), id="parent").result(TOO_LONG)
+        engine.until_idle()
+        return result, {run.id: (run.status(), run.describe().queue) for run in engine.runs()}
+
+    def prepare() -> Prepared:
+        def check(outcome: Any) -> None:
+            result, runs = outcome
+            assert result == "started"
+            assert runs == {
+                "parent": ("completed", "default"),
+                "called": ("timed_out", "second"),
+                "started": ("waiting", "second"),
+            }
+
+        return Crashes(parent, child, queues=["default", "second"]), check
+
+    crash_everywhere(prepare, scenario, lives)
+
+
+@LIVES
+def test_counters_add_up_over_crashes(lives: int) -> None:
+    @workflow
+    def counts() -> Any:
+        def one(number: int) -> Any:
+            yield Save(int, executor="inline")
+            yield Publish(done=Count(), sum=Count(number))
+
+        yield Publish(phase="work")
+        yield Map(one, range(4), limit=2)
+        yield Publish(phase="end")
+
+    def scenario(engine: Engine) -> Any:
+        run = engine.start(counts(), id="r")
+        run.result(TOO_LONG)
+        return run.state()
+
+    def prepare() -> Prepared:
+        def check(state: Any) -> None:
+            assert state == {"done": 4, "sum": 6, "phase": "end"}
+
+        return Crashes(counts), check
+
+    crash_everywhere(prepare, scenario, lives)
+
+
+@LIVES
 def test_the_cancel_of_a_parent_reaches_its_child(lives: int) -> None:
     @workflow
     def child() -> Any:
@@ -227,6 +305,40 @@ def test_attempts_are_counted_on_over_crashes(lives: int) -> None:
         def check(attempts: Any) -> None:
             assert attempts == [3]
             assert 3 <= len(calls) <= 3 + crashes.count
+
+        return crashes, check
+
+    crash_everywhere(prepare, scenario, lives)
+
+
+@LIVES
+def test_a_permanent_error_ends_the_attempts_over_crashes(lives: int) -> None:
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(1)
+        raise permanent(ValueError("never")) if len(calls) > 1 else ValueError("perhaps")
+
+    @workflow
+    def persists() -> Any:
+        yield Save(fail, retry=Retry(attempts=100, delay=0.001, max_elapsed="1h"), executor="inline")
+
+    def scenario(engine: Engine) -> Any:
+        run = engine.start(persists(), id="r")
+        with pytest.raises(RunFailed) as caught:
+            run.result(TOO_LONG)
+        return caught.value.__cause__, [step.attempts for step in run.history()]
+
+    def prepare() -> Prepared:
+        calls.clear()
+        crashes = Crashes(persists)
+
+        def check(outcome: Any) -> None:
+            error, attempts = outcome
+            assert str(error) == "never"
+            assert attempts in ([1], [2])  # one, where the attempt that might have mended was cut off
+            assert "is permanent" in error.__notes__[0]
+            assert len(calls) <= 2 + crashes.count
 
         return crashes, check
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from hosts import TOO_LONG, OpenEngine, eventually
 
-from continuum import All, Receive, Retry, Save, workflow
-from continuum.errors import RunFailed, WrongState
+from continuum import All, Receive, Retry, Save, permanent, workflow
+from continuum.errors import RunFailed, UnpicklableValue, WrongState
 
 
 class Declined(Exception):
@@ -234,6 +234,47 @@ def test_a_step_is_tried_again_by_its_policy_and_the_history_tells_how_often(ope
         run = engine.start(persists())
         assert run.result(TOO_LONG) == "call 3"
         assert [step.attempts for step in run.history()] == [3]
+
+
+@pytest.mark.parametrize("executor", ["thread", "inline", "process"])
+def test_a_permanent_error_is_recorded_at_once_and_says_so(open_engine: OpenEngine, executor: Any) -> None:
+    @workflow
+    def pays() -> Any:
+        yield Save(refuse, retry=Retry(attempts=5, delay=60), executor=executor)
+
+    with open_engine(pays) as engine:
+        run = engine.start(pays())
+        with pytest.raises(RunFailed) as caught:
+            run.result(TOO_LONG)
+        cause = caught.value.__cause__
+        assert isinstance(cause, LookupError)
+        assert cause.__notes__ == ["step 'refuse' was given up after attempt 1 of 5: the error is permanent"]
+        assert caught.value.traceback.count("in refuse") == 1
+        assert cause.__notes__[0] in caught.value.traceback
+        assert [step.attempts for step in run.history()] == [1]
+
+
+def refuse() -> None:
+    raise permanent(LookupError("no such account"))
+
+
+@pytest.mark.parametrize("executor", ["thread", "inline"])
+def test_a_result_that_cannot_be_recorded_is_not_made_again(open_engine: OpenEngine, executor: Any) -> None:
+    calls: list[int] = []
+
+    def lock() -> Any:
+        calls.append(1)
+        return threading.Lock()
+
+    @workflow
+    def locks() -> Any:
+        yield Save(lock, retry=Retry(attempts=5, delay=60), executor=executor)
+
+    with open_engine(locks) as engine:
+        with pytest.raises(RunFailed) as caught:
+            engine.start(locks()).result(TOO_LONG)
+        assert isinstance(caught.value.__cause__, UnpicklableValue)
+    assert calls == [1]
 
 
 def test_attempts_are_counted_on_after_a_restart(open_engine: OpenEngine) -> None:

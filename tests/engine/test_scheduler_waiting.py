@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from continuum import AsyncEngine, Ensure, Handle, Race, Receive, Retry, Save, Sleep, workflow
-from continuum.errors import RunTimedOut
+from continuum.errors import RunFailed, RunTimedOut
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch, Hold, View, Watch
 
@@ -212,6 +212,81 @@ def test_a_backoff_keeps_its_attempts_and_its_due_time_over_a_restart() -> None:
         assert [round(at / HOUR, 2) for at in calls] == [0, 1, 3]
 
     in_virtual_time(scenario)
+
+
+def test_a_run_in_a_long_backoff_leaves_memory_and_comes_back_when_it_is_due() -> None:
+    alive: list[weakref.ref[Big]] = []
+    calls: list[float] = []
+
+    def fail_twice() -> int:
+        calls.append(trio.current_time())
+        if len(calls) < 3:
+            raise ValueError("not yet")
+        return len(calls)
+
+    @workflow
+    def persists() -> Any:
+        big = Big()
+        alive.append(weakref.ref(big))
+        made = yield Save(fail_twice, retry=Retry(attempts=3, delay=DAY, factor=1, max_delay=DAY), executor="inline")
+        return made, big is not None
+
+    async def is_gone() -> None:
+        assert alive[-1]() is not None
+        await trio.sleep(60)
+        gc.collect()
+        assert alive[-1]() is None
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(persists) as engine:
+            await engine.start(persists(), id="r")
+            await engine.until_idle()
+            await is_gone()
+            await trio.sleep(1.5 * DAY)  # the second attempt
+        assert len(calls) == 2
+        async with world.engine(persists) as engine:
+            await trio.sleep(60)
+            assert len(alive) == 2, "a restart alone does not bring it back"
+            assert await engine.run("r").result() == (3, True)
+        assert [round(at / DAY, 1) for at in calls] == [0, pytest.approx(1, abs=0.11), pytest.approx(2, abs=0.21)]
+
+    in_virtual_time(scenario)
+
+
+def test_the_time_for_all_attempts_goes_on_over_a_restart() -> None:
+    calls: list[float] = []
+
+    def fail() -> None:
+        calls.append(trio.current_time())
+        raise ValueError("not yet")
+
+    policy = Retry(attempts=100, delay=HOUR, factor=1, max_delay=DAY, max_elapsed="3h30m", jitter=0)
+
+    @workflow
+    def persists() -> Any:
+        yield Save(fail, retry=policy, executor="inline")
+
+    async def scenario(away: float) -> list[int]:
+        calls.clear()
+        start, world = trio.current_time(), World()
+        async with world.engine(persists) as engine:
+            await engine.start(persists(), id="r")
+            await engine.until_idle()
+            await trio.sleep(HOUR / 2)
+        await trio.sleep(away)
+        async with world.engine(persists) as engine:
+            with pytest.raises(RunFailed) as caught:
+                await engine.run("r").result()
+            assert "max_elapsed" in str(caught.value.__cause__.__notes__)  # type: ignore[union-attr]
+            assert [step.attempts for step in await engine.run("r").history()] == [len(calls)]
+        return [round((at - start) / HOUR) for at in calls]
+
+    async def both() -> None:
+        assert await scenario(away=0) == [0, 1, 2, 3]
+        assert await scenario(away=DAY) == [0]
+
+    in_virtual_time(both)
 
 
 def test_the_first_of_a_timer_and_an_event_wins_over_a_restart() -> None:

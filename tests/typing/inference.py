@@ -16,6 +16,7 @@ from continuum import (
     AsyncEngine,
     AsyncRun,
     Call,
+    Count,
     Engine,
     Ensure,
     Handle,
@@ -78,13 +79,13 @@ def parent(order_id: str, amount: int = 0) -> Generator[Any, Any, str]:
     assert_type((yield from Random()), float)
     assert_type((yield from Uuid4()), UUID)
     assert_type((yield from Log("hello", n=1)), None)
-    assert_type((yield from Publish(progress=0.5)), None)
+    assert_type((yield from Publish(progress=0.5, done=Count())), None)
     assert_type((yield from Patch("name")), bool)
     assert_type((yield from All(Sleep(1), child("a"), Now())), list[Any])
     assert_type((yield from Race(Sleep(1), child("a"))), tuple[int, Any])
     assert_type((yield from Map(len, ["a"], limit=2)), list[Any])
     assert_type((yield from Call(child("a"), id="c")), dict[str, int])
-    assert_type((yield from Start(child("a"))), str)
+    assert_type((yield from Start(child("a"), queue="slow", timeout="1h")), str)
     assert_type((yield from Send("run", "go", 5)), None)
     assert_type((yield from child("inlined")), dict[str, int])
     bare = yield Save(charge, order_id, amount)

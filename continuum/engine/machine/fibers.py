@@ -67,7 +67,8 @@ class Fiber:
 class Waiting:
     """A command that has been issued and waits to be completed."""
 
-    __slots__ = ("asked", "attempts", "begun", "command", "due", "fiber", "kind", "name", "position")
+    __slots__ = ("asked", "attempts", "begun", "command", "due", "failure", "fiber", "kind", "limit", "name",
+                 "position")  # fmt: skip
 
     def __init__(self, fiber: Fiber, position: Position, kind: Kind, name: str, command: Command[Any]) -> None:
         self.fiber = fiber
@@ -77,6 +78,8 @@ class Waiting:
         self.command = command
         self.attempts = 0  # that have failed so far
         self.due: int | None = None  # of its timer, or of the next attempt
+        self.failure: Failure | None = None  # of the last of them
+        self.limit: int | None = None  # after which no attempt is to begin
         self.begun = False  # an at-most-once step's start is recorded
         self.asked = False  # the host is at work on it
 

@@ -42,7 +42,7 @@ from continuum.engine.machine.requests import (
     TimerFired,
     WakeAt,
 )
-from continuum.engine.machine.retry import next_delay
+from continuum.engine.machine.retry import given_up, next_delay
 from continuum.engine.machine.teaching import explain_bad_command
 from continuum.engine.machine.undo import UndoStack
 from continuum.engine.machine.vocabulary import ASK, BEGIN, child_id, run_step
@@ -53,6 +53,7 @@ __all__ = ["Machine"]
 
 _DEADLINE: Final = "deadline"
 _REMEMBERED_FAILURES: Final = 256
+_NO_TIME: Final = "another would begin later than Retry(max_elapsed=) allows"
 
 
 class Machine:
@@ -292,28 +293,44 @@ class Machine:
         waiting = self._waiting.get(event.position)
         if waiting is None or waiting.kind is not Kind.SAVE:
             return  # the result of a step that was cancelled
-        if isinstance(event.outcome, Failure) and self._try_again(waiting, event.outcome):
-            return
-        self.complete(waiting, event.outcome)
+        if isinstance(event.outcome, Failure):
+            self._step_failed(waiting, event.outcome)
+        else:
+            self.complete(waiting, event.outcome)
 
-    def _try_again(self, waiting: Waiting, failure: Failure) -> bool:
+    def _step_failed(self, waiting: Waiting, failure: Failure) -> None:
         command = waiting.command
         assert isinstance(command, Save)
-        attempts = waiting.attempts + 1
-        if command.options.retry.attempts <= attempts:
-            return False
-        chance = self.chance(attempts, *waiting.position)
-        try:
-            delay = next_delay(command.options.retry, attempts, failure.error, chance)
-        except Exception:  # the user's predicate failed: the step's own error is what matters
-            return False
-        if delay is None:
-            return False
+        policy, attempts = command.options.retry, waiting.attempts + 1
+        if policy.attempts == 1:
+            self.complete(waiting, failure)
+            return
+        delay = next_delay(policy, attempts, failure.error, self.chance(attempts, *waiting.position))
+        if isinstance(delay, str):
+            self._give_up(waiting, attempts, failure, delay)
+            return
         due = self.journal.now + delay
+        if waiting.limit is not None and due > waiting.limit:
+            self._give_up(waiting, attempts, failure, _NO_TIME)
+            return
         mark = Entry(waiting.position, Kind.ATTEMPT, waiting.name, failure, self.journal.now, attempts, due)
         _note_attempt(waiting, self.journal.append(mark))
         self.wake_at(waiting.position, due)
-        return True
+
+    def _try_again(self, waiting: Waiting, command: Save[Any]) -> None:
+        """The time of the next attempt has come."""
+        waiting.due = None
+        if waiting.limit is not None and waiting.limit < self.journal.now:
+            assert waiting.failure is not None, "there was an attempt before"
+            self._give_up(waiting, waiting.attempts, waiting.failure, _NO_TIME)
+        else:
+            run_step(self, waiting, command)
+
+    def _give_up(self, waiting: Waiting, attempts: int, failure: Failure, why: str) -> None:
+        assert isinstance(waiting.command, Save)
+        failure = given_up(waiting.name, waiting.command.options.retry, attempts, failure, why)
+        entry = Entry(waiting.position, Kind.SAVE, waiting.name, failure, self.journal.now, attempts)
+        self._deliver(waiting, self.journal.append(entry))
 
     def _timer_fired(self, event: TimerFired) -> None:
         if not event.position:
@@ -327,8 +344,7 @@ class Machine:
             return
         match waiting.command:
             case Save() as command:
-                waiting.due = None
-                run_step(self, waiting, command)
+                self._try_again(waiting, command)
             case Sleep():
                 self.complete(waiting, NOTHING)
             case Receive(name, _, default):
@@ -383,8 +399,9 @@ class Machine:
         if waiting.kind is Kind.SAVE:
             self.journal.requests.append(CancelStep(waiting.position))
         elif isinstance(waiting.command, Call):
-            child, invocation = child_id(self.run_id, waiting), waiting.command.invocation
-            self.journal.requests.append(CancelChild(waiting.position, child, invocation, reason))
+            child, command = child_id(self.run_id, waiting), waiting.command
+            request = CancelChild(waiting.position, child, command.invocation, reason, command.queue)
+            self.journal.requests.append(request)
 
     def _ended(self, outcome: Outcome) -> None:
         """The root, or the undoing, came to its end."""
@@ -462,7 +479,9 @@ def _waiting_text(waiting: Waiting) -> str:
 
 
 def _note_attempt(waiting: Waiting, entry: Entry) -> None:
+    assert isinstance(entry.outcome, Failure)
     waiting.attempts, waiting.due, waiting.begun = entry.attempts, entry.ref, False
+    waiting.failure = entry.outcome
 
 
 def _note_begun(waiting: Waiting, entry: Entry) -> None:
@@ -470,13 +489,16 @@ def _note_begun(waiting: Waiting, entry: Entry) -> None:
 
 
 def _note_armed(waiting: Waiting, entry: Entry) -> None:
-    waiting.due = entry.ref
+    if waiting.kind is Kind.SAVE:
+        waiting.limit = entry.ref
+    else:
+        waiting.due = entry.ref
 
 
 _MARK_ROWS: Final[dict[Kind, tuple[frozenset[Kind], Callable[[Waiting, Entry], None]]]] = {
     Kind.ATTEMPT: (frozenset({Kind.SAVE}), _note_attempt),
     Kind.BEGUN: (frozenset({Kind.SAVE}), _note_begun),
-    Kind.ARMED: (frozenset({Kind.SLEEP, Kind.RECEIVE, Kind.ENSURE}), _note_armed),
+    Kind.ARMED: (frozenset({Kind.SAVE, Kind.SLEEP, Kind.RECEIVE, Kind.ENSURE}), _note_armed),
 }
 """For each mark: the kinds of command that it can belong to, and what it says about them."""
 

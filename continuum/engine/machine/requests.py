@@ -130,12 +130,17 @@ class WakeAt:
 
 @record
 class StartChild:
-    """Start the Invocation as run `run_id`, and tell its result if it is `awaited`, else its id."""
+    """Start the Invocation as run `run_id`, and tell its result if it is `awaited`, else its id.
+
+    `queue` and `timeout` (nanoseconds from now) are as chosen by the command, or None.
+    """
 
     position: Position
     run_id: str
     invocation: Invocation[Any]
     awaited: bool
+    queue: str | None = None
+    timeout: int | None = None
 
 
 @record
@@ -146,6 +151,7 @@ class CancelChild:
     run_id: str
     invocation: Invocation[Any]
     reason: str
+    queue: str | None = None
 
 
 @record

@@ -17,6 +17,7 @@ from continuum.commands import (
     All,
     Call,
     Command,
+    Count,
     Ensure,
     Handle,
     Log,
@@ -34,12 +35,12 @@ from continuum.commands import (
     Start,
     Uuid4,
 )
-from continuum.durations import datetime_of
+from continuum.durations import datetime_of, nanoseconds
 from continuum.engine.machine.fibers import Fiber, Group, Waiting
 from continuum.engine.machine.inbox import Handler
 from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.requests import EmitLog, PublishState, RunStep, SendEvent, StartChild
-from continuum.errors import StepUncertain
+from continuum.errors import BadValue, StepUncertain
 from continuum.journal import Entry, Failure, Kind, Outcome, Value, position_text
 
 if TYPE_CHECKING:
@@ -107,12 +108,25 @@ def _begin_log(machine: Machine, fiber: Fiber, command: Log) -> Outcome:
 
 def _begin_publish(machine: Machine, fiber: Fiber, command: Publish) -> Outcome:
     live = machine.journal.live
-    entry = machine.answer(fiber, Kind.PUBLISH, "", Value(dict(command.state)))
+    try:
+        state = {name: _counted(machine, name, value) for name, value in command.state.items()}
+    except BadValue as error:
+        return Failure(error)
+    entry = machine.answer(fiber, Kind.PUBLISH, "", Value(state))
     assert isinstance(entry.outcome, Value)
     machine.state = {**machine.state, **entry.outcome.value}
     if live:
         machine.journal.requests.append(PublishState(machine.state))
     return NOTHING
+
+
+def _counted(machine: Machine, name: str, value: Any) -> Any:
+    if not isinstance(value, Count):
+        return value
+    before = machine.state.get(name, 0)
+    if not isinstance(before, int | float):
+        raise BadValue(f"Publish({name}={value!r}): {name!r} holds {before!r}, to which nothing can be added")
+    return before + value.amount
 
 
 def _begin_patch(machine: Machine, fiber: Fiber, command: Patch) -> Outcome:
@@ -188,7 +202,10 @@ def _ask_save(machine: Machine, waiting: Waiting) -> None:
 
 def run_step(machine: Machine, waiting: Waiting, command: Save[Any]) -> None:
     """Ask for the next attempt of a step."""
-    attempt = waiting.attempts + 1
+    attempt, policy = waiting.attempts + 1, command.options.retry
+    if policy.max_elapsed is not None and waiting.limit is None:
+        waiting.limit = machine.journal.now + nanoseconds(policy.max_elapsed, "max_elapsed")
+        machine.record(waiting.position, Kind.ARMED, waiting.name, None, ref=waiting.limit)
     if command.options.at_most_once:
         machine.record(waiting.position, Kind.BEGUN, waiting.name, None, ref=attempt)
     machine.journal.requests.append(RunStep(waiting.position, command, attempt))
@@ -218,7 +235,8 @@ def _ask_child(machine: Machine, waiting: Waiting) -> None:
     command = waiting.command
     assert isinstance(command, Call | Start)
     child, awaited = child_id(machine.run_id, waiting), isinstance(command, Call)
-    machine.journal.requests.append(StartChild(waiting.position, child, command.invocation, awaited))
+    request = StartChild(waiting.position, child, command.invocation, awaited, command.queue, command.timeout)
+    machine.journal.requests.append(request)
 
 
 def child_id(run_id: str, waiting: Waiting) -> str:

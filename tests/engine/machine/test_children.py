@@ -9,6 +9,7 @@ import pytest
 from harness import Play, do
 
 from continuum import All, Call, Handle, Race, RunFailed, RunFinished, Send, Start, workflow
+from continuum.durations import NANOSECONDS
 from continuum.engine.machine.requests import CancelChild, ChildDone, SendEvent, StartChild
 from continuum.journal import Kind, Status, Value
 
@@ -44,6 +45,21 @@ def test_a_child_is_asked_for_with_an_id_of_its_parent_and_position() -> None:
 
 def test_the_workflow_may_choose_the_id() -> None:
     assert Play(calls("mine")).requests == [StartChild((0,), "mine", child("y"), awaited=True)]
+
+
+@pytest.mark.parametrize("command", [Call, Start])
+def test_the_workflow_may_choose_queue_and_time_limit(command: Any) -> None:
+    @workflow
+    def chooses() -> Body:
+        yield command(child(), queue="slow", timeout="1m")
+
+    (request,) = Play(chooses()).requests
+    assert isinstance(request, StartChild)
+    assert (request.queue, request.timeout) == ("slow", 60 * NANOSECONDS)
+    play = Play(chooses())
+    for request in play.cancel():
+        if isinstance(request, CancelChild):
+            assert request.queue == "slow", "the child is told where it is"
 
 
 def test_an_id_that_would_be_too_long_is_made_short_and_stays_the_same() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from harness import START, Play, do
 
-from continuum import All, Log, Now, Patch, Publish, Random, Uuid4, workflow
+from continuum import All, BadValue, Count, Log, Now, Patch, Publish, Random, Uuid4, workflow
 from continuum.durations import datetime_of
 from continuum.engine.machine.requests import EmitLog, PublishState
 from continuum.journal import Entry, Kind
@@ -103,6 +103,65 @@ def test_published_values_add_up() -> None:
     again = play.replay()
     assert again.published == {}
     assert again.machine.state == play.published
+
+
+def test_counts_are_added_and_the_sum_is_recorded() -> None:
+    @workflow
+    def counting() -> Body:
+        yield Publish(done=Count(), weight=Count(0.5), phase="load")
+        yield do("a")
+        yield Publish(done=Count(2), phase=Count(-1) if (yield do("b")) else "end")
+        yield do("c")
+        yield Publish(done=Count(-1))
+
+    play = Play(counting())
+    assert play.published == {"done": 1, "weight": 0.5, "phase": "load"}
+    play.done("a")
+    play.done("b", False)
+    assert play.published == {"done": 3, "weight": 0.5, "phase": "end"}
+    again = play.replay()
+    assert again.machine.state == play.published
+    again.done("c")
+    assert again.published == {"done": 2, "weight": 0.5, "phase": "end"}
+    assert again.journal[0].outcome.value == {"done": 1, "weight": 0.5, "phase": "load"}  # type: ignore[union-attr]
+
+
+def test_branches_count_together() -> None:
+    def branch(name: str) -> Body:
+        yield do(name)
+        yield Publish(done=Count())
+
+    @workflow
+    def both() -> Body:
+        yield All(branch("a"), branch("b"), branch("c"))
+        yield do("end")
+
+    play = Play(both())
+    for name in "cab":
+        play.done(name)
+    assert play.published == {"done": 3}
+    for cut in play.cuts[1:]:
+        again = play.replay(cut)
+        while again.waiting != ["1"]:
+            again.done(again.waiting[0])
+        assert again.machine.state == {"done": 3}
+
+
+def test_nothing_is_added_to_what_is_no_number() -> None:
+    @workflow
+    def confused() -> Body:
+        yield Publish(phase="load")
+        try:
+            yield Publish(phase=Count())
+        except BadValue as error:
+            yield do("a")
+            return str(error)
+
+    play = Play(confused())
+    play.done("a")
+    assert play.result == play.replay().result
+    assert "'phase' holds 'load'" in play.result
+    assert play.published == {"phase": "load"}
 
 
 # Patch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from harness import START, Play, do
 from hypothesis import given
 from hypothesis import strategies as st
 
-from continuum import Retry, StepUncertain, workflow
+from continuum import Permanent, Retry, StepUncertain, permanent, workflow
 from continuum.durations import NANOSECONDS
 from continuum.engine.machine.requests import TimerFired, WakeAt
 from continuum.engine.machine.retry import next_delay
@@ -25,7 +26,7 @@ def charge(retry: Retry) -> Generator[Any, Any, Any]:
 def delays(policy: Retry, chance: float = 0.5) -> list[float]:
     """The delays in seconds, for the middle of the jitter unless told."""
     made = (next_delay(policy, attempts, ValueError(), chance) for attempts in range(1, policy.attempts + 1))
-    return [delay / NANOSECONDS for delay in made if delay is not None]
+    return [delay / NANOSECONDS for delay in made if isinstance(delay, int)]
 
 
 def test_delays_grow_by_the_factor_up_to_the_longest() -> None:
@@ -40,6 +41,10 @@ def test_delays_beyond_all_numbers_are_the_longest() -> None:
     assert next_delay(Retry(10_000, jitter=0, max_delay=9), 9_000, ValueError(), 0.0) == 9 * NANOSECONDS
 
 
+def test_delays_are_durations_of_any_form() -> None:
+    assert delays(Retry(3, delay="1m", max_delay=timedelta(seconds=90))) == [60, 90]
+
+
 def test_there_is_one_delay_fewer_than_attempts() -> None:
     assert [len(delays(Retry(n))) for n in (1, 2, 5)] == [0, 1, 4]
 
@@ -47,7 +52,7 @@ def test_there_is_one_delay_fewer_than_attempts() -> None:
 @given(st.floats(0, 1, exclude_max=True), st.floats(0, 1), st.integers(1, 4))
 def test_jitter_keeps_to_its_part_of_the_delay(chance: float, jitter: float, attempts: int) -> None:
     delay = next_delay(Retry(5, delay=10, factor=1, jitter=jitter), attempts, ValueError(), chance)
-    assert delay is not None
+    assert isinstance(delay, int)
     assert 10 * (1 - jitter) - 1e-6 <= delay / NANOSECONDS <= 10 * (1 + jitter) + 1e-6
 
 
@@ -165,6 +170,114 @@ def test_cancelling_between_attempts_ends_the_step() -> None:
     assert play.status is Status.CANCELLED
     assert play.ran == ["charge"]
     assert play.replay().status is Status.CANCELLED
+
+
+# Giving up
+
+
+class Declined(Permanent):
+    pass
+
+
+@pytest.mark.parametrize("error", [Declined("stolen"), permanent(ValueError("stolen"))], ids=repr)
+def test_a_permanent_error_is_recorded_at_once(error: Exception) -> None:
+    play = Play(charge(Retry(5, on=lambda error: True)))
+    play.fails("charge", error)
+    assert (play.status, play.error) == (Status.FAILED, error)
+    assert play.recorded() == ["0 save charge"]
+    assert play.replay().ran == []
+
+
+@pytest.mark.parametrize(
+    ("policy", "error", "note"),
+    [
+        (Retry(2, delay=1), ValueError(), "after attempt 2 of 2: it was the last"),
+        (Retry(5), Declined(), "after attempt 1 of 5: the error is permanent"),
+        (Retry(5, on=KeyError), ValueError(), "after attempt 1 of 5: Retry(on=) does not cover the error"),
+        (Retry(5, on=lambda e: e.x), ValueError(), "after attempt 1 of 5: Retry(on=) itself failed: AttributeError"),
+        (Retry(5, delay=1, max_elapsed=2, jitter=0), ValueError(), "after attempt 2 of 5: another would begin later"),
+    ],
+)
+def test_the_error_tells_after_how_many_attempts_the_step_was_given_up(policy: Retry, error: Any, note: str) -> None:
+    play = Play(charge(policy))
+    while play.status is None:
+        play.fails("charge", type(error)())
+        play.tick(10)
+    assert [f"step 'charge' was given up {note}" in each for each in play.error.__notes__] == [True]
+    assert play.journal[-1].outcome.error is play.error  # type: ignore[union-attr]
+    assert play.journal[-1].outcome.data is None  # type: ignore[union-attr]
+
+
+def test_a_single_attempt_gives_no_reason_for_a_note() -> None:
+    play = Play(charge(Retry.none))
+    play.fails("charge", ValueError())
+    assert not hasattr(play.error, "__notes__")
+
+
+def test_an_error_that_refuses_a_note_is_recorded_all_the_same() -> None:
+    class Sealed(Permanent):
+        def add_note(self, note: str) -> None:
+            raise TypeError("sealed")
+
+    play = Play(charge(Retry(3)))
+    play.fails("charge", Sealed())
+    assert isinstance(play.error, Sealed)
+
+
+# All attempts together
+
+
+HURRIED = Retry(100, delay=10, factor=1, jitter=0, max_elapsed="25s")
+
+
+def test_no_attempt_begins_after_the_time_for_all_of_them() -> None:
+    play = Play(charge(HURRIED))
+    for _ in range(2):
+        play.fails("charge", ValueError())
+        play.tick(10)
+    assert play.status is None
+    play.fails("charge", ValueError())  # the next would be due at 30
+    assert play.status is Status.FAILED
+    assert play.ran == ["charge"] * 3
+    assert play.journal[-1].attempts == 3
+
+
+def test_an_attempt_that_is_under_way_may_take_longer() -> None:
+    play = Play(charge(HURRIED))
+    play.tick(1_000)
+    play.done("charge", 7)
+    assert play.result == 7
+
+
+def test_a_restart_does_not_give_more_time() -> None:
+    play = Play(charge(HURRIED))
+    play.tick(20)
+    again = play.replay()
+    again.fails("charge", ValueError())
+    assert again.status is Status.FAILED
+    assert again.recorded() == ["0 armed charge", "0 save charge"]
+
+
+def test_time_in_which_nobody_was_there_counts() -> None:
+    play = Play(charge(HURRIED))
+    play.fails("charge", ValueError("first"))
+    play.now += 60 * NANOSECONDS
+    again = play.replay()
+    again.tick(0)
+    assert again.ran == []
+    assert str(again.error) == "first"
+    assert again.journal[-1].attempts == 1
+    assert str(again.replay().error) == "first"
+
+
+def test_a_first_attempt_that_a_crash_cut_off_is_made_again_whatever_the_time() -> None:
+    play = Play(charge(HURRIED))
+    play.now += 60 * NANOSECONDS
+    assert play.replay().ran == ["charge"]
+
+
+def test_without_a_limit_nothing_is_recorded_before_the_first_attempt() -> None:
+    assert Play(charge(Retry(100))).journal == []
 
 
 # With at_most_once
