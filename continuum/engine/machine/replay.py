@@ -91,10 +91,11 @@ class Journal:
         """The error that says how the code and this recorded entry disagree."""
         recorded_at, attempted_at = position_text(entry.position), position_text(position)
         recorded = described(entry.kind, entry.name)
+        apart = recorded_at != attempted_at
         lines = [
             f"the code of {self._run} does not fit its journal at position {recorded_at or '(start)'}:",
-            f"  recorded:  {recorded}" + (f"  at {recorded_at}" if recorded_at != attempted_at else ""),
-            f"  attempted: {attempted}" + (f"  at {attempted_at}" if recorded_at != attempted_at else ""),
+            f"  recorded:  {recorded}" + (f"  at {recorded_at}" if apart and recorded_at else ""),
+            f"  attempted: {attempted}" + (f"  at {attempted_at}" if apart and attempted_at else ""),
             f"  in the code: {where}",
             "Nothing is lost. Put the code back, or guard the change with `if (yield Patch('name')):`, or give the "
             "new code another name= and keep the old workflow registered until its runs are done; then "
