@@ -130,7 +130,7 @@ class Active:
         self._number += 1
         if entry.kind is Kind.SEND and entry.position in self.sent:
             self._worklist.forget_sent(self.batch, *self.sent.pop(entry.position))
-        elif entry.kind is Kind.SAVE and self.shares is not None:
+        elif self.shares is not None and entry.kind is Kind.SAVE:
             self._effects += self.shares.end(self.batch, entry)
 
     def _publish(self, request: PublishState) -> None:
