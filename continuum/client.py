@@ -221,9 +221,17 @@ class Client:
         if not isinstance(reason, str):
             raise BadValue(f"the reason of a cancel must be text, not {reason!r}")
         ended = await self.ask(partial(self.ledger.cancel, run_id=run_id, reason=reason, stamp=self.stamps.next()))
-        self.poke()
         if ended:
+            await self._call_waiters(run_id)
             self.look_for_ends()
+        self.poke()
+
+    async def _call_waiters(self, run_id: str) -> None:
+        """Wake the runs that wait for a step which this one, that has ended without a worker, had taken."""
+        results = self.ledger.results
+        for part in await self.read(partial(results.left, run_id=run_id)):
+            await self.ask(partial(results.conclude, part_key=part))
+            await self.ask(partial(results.call, part_key=part, stamp=self.stamps.next()))
 
     async def retry(self, run_id: str) -> None:
         """Let a failed run go on."""

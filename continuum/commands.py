@@ -86,7 +86,7 @@ Branch: TypeAlias = Command[Any] | Generator[Any, Any, Any] | Invocation[Any]
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """How a step is to be run. `timeout` is nanoseconds; `executor` None lets the function decide."""
+    """How a step is to be run. `timeout` and `cache` are nanoseconds; `executor` None lets the function decide."""
 
     retry: Retry = Retry.none
     timeout: int | None = None
@@ -94,6 +94,8 @@ class StepOptions:
     key: str | None = None
     executor: Executor | None = None
     at_most_once: bool = False
+    cache: int | None = None
+    once: str | None = None
 
     def merged(
         self,
@@ -103,6 +105,8 @@ class StepOptions:
         key: str | None,
         executor: Executor | None,
         at_most_once: bool | None,
+        cache: Duration | None,
+        once: str | None,
     ) -> StepOptions:
         """These options with every one replaced that is given. Raises BadValue for a bad one."""
         if retry is not None and not isinstance(retry, Retry):
@@ -119,6 +123,8 @@ class StepOptions:
             key=self.key if key is None else _text(key, "key"),
             executor=self.executor if executor is None else executor,
             at_most_once=self.at_most_once if at_most_once is None else bool(at_most_once),
+            cache=self.cache if cache is None else _positive(cache, "cache"),
+            once=self.once if once is None else _text(once, "once"),
         )
 
 
@@ -138,6 +144,11 @@ class Save(Command[T_co]):
     the step when the run reverts. With `at_most_once` the start is recorded first, and after a crash
     :exc:`StepUncertain` is raised in place of a second run. `name` is what the history shows
     (default: the function's name).
+
+    Results can be shared between runs. `cache` is a duration for which a result is given to every step of
+    the same name, function and arguments. `once` is a key: of all steps with that key one is performed, the
+    others wait for its result; if it fails for good, the next one is performed. With both, the key is free
+    again after that time. A shared result is undone by the run that made it.
 
     Gives back what `fn` returned; raises what it raised. Raises BadValue for bad options.
 
@@ -162,6 +173,8 @@ class Save(Command[T_co]):
         key: str | None = None,
         executor: Executor | None = None,
         at_most_once: bool | None = None,
+        cache: Duration | None = None,
+        once: str | None = None,
     ) -> None: ...
 
     @overload
@@ -176,6 +189,8 @@ class Save(Command[T_co]):
         key: str | None = None,
         executor: Executor | None = None,
         at_most_once: bool | None = None,
+        cache: Duration | None = None,
+        once: str | None = None,
     ) -> None: ...
 
     def __init__(
@@ -189,6 +204,8 @@ class Save(Command[T_co]):
         key: str | None = None,
         executor: Executor | None = None,
         at_most_once: bool | None = None,
+        cache: Duration | None = None,
+        once: str | None = None,
     ) -> None:
         plain = type(fn) is FunctionType and not fn.__code__.co_flags & _GENERATOR_FLAGS  # what most steps are
         if not plain:
@@ -196,16 +213,18 @@ class Save(Command[T_co]):
         if name is None:
             name = fn.__name__ if plain else step_name(fn)
         options = getattr(fn, _ATTACHED, _DEFAULTS)
-        given = (retry, timeout, compensate, key, executor, at_most_once)
+        given = (retry, timeout, compensate, key, executor, at_most_once, cache, once)
         if given != _NOTHING_GIVEN:
             options = options.merged(*given)
+            if cache is not None:
+                _check_findable(name)
         _set(self, "fn", fn)
         _set(self, "args", args)
         _set(self, "name", _text(name, "name"))
         _set(self, "options", options)
 
 
-_NOTHING_GIVEN: Final = (None,) * 6
+_NOTHING_GIVEN: Final = (None,) * 8
 
 
 def step(
@@ -216,6 +235,8 @@ def step(
     key: str | None = None,
     executor: Executor | None = None,
     at_most_once: bool | None = None,
+    cache: Duration | None = None,
+    once: str | None = None,
 ) -> Callable[[F], F]:
     """Attach defaults for Save to a function, which stays an ordinary function.
 
@@ -224,10 +245,12 @@ def step(
     >>> Save(charge, "ord-1").options.retry.attempts
     5
     """
-    options = _DEFAULTS.merged(retry, timeout, compensate, key, executor, at_most_once)
+    options = _DEFAULTS.merged(retry, timeout, compensate, key, executor, at_most_once, cache, once)
 
     def attach(fn: F) -> F:
         _check_step(fn)
+        if options.cache is not None:
+            _check_findable(step_name(fn))
         setattr(fn, _ATTACHED, options)
         return fn
 
@@ -619,6 +642,11 @@ def _check_step(fn: object) -> None:
         )
     if isinstance(fn, Workflow):
         raise BadValue(f"{fn.name!r} is a workflow: use Call({fn.name}(...)) to run it as a child")
+
+
+def _check_findable(name: str) -> None:
+    if name == "<lambda>":
+        raise BadValue("cache= of a lambda: results are found again by the function's name; give name=, or use def")
 
 
 _GENERATOR_FLAGS: Final = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR

@@ -151,6 +151,19 @@ def test_save_takes_the_options_of_its_step() -> None:
     assert Save(charge, "a", at_most_once=True).options.at_most_once is True
 
 
+def test_results_are_shared_for_a_time_or_by_key_only_if_it_is_said() -> None:
+    options = Save(charge, "a", cache=timedelta(hours=1), once="ord-1").options
+    assert (options.cache, options.once) == (3600 * NANOSECONDS, "ord-1")
+    assert (Save(charge, "a").options.cache, Save(charge, "a").options.once) == (None, None)
+    options = Save(step(cache="1m")(lambda_of_that_name), "a").options
+    assert options.cache == 60 * NANOSECONDS
+    assert Save(lambda: 1, name="one", cache=1).options.cache == NANOSECONDS
+
+
+def lambda_of_that_name(order_id: str) -> str:
+    return order_id
+
+
 def test_without_a_policy_there_is_one_attempt() -> None:
     assert Save(charge, "a").options.retry.attempts == 1
 
@@ -179,6 +192,12 @@ REFUSED: dict[str, Any] = {
     "a compensation that is no function": lambda: Save(charge, "a", compensate="refund"),
     "a timeout of nothing": lambda: Save(charge, "a", timeout=0),
     "a negative timeout": lambda: Save(charge, "a", timeout=-1),
+    "a result kept for no time": lambda: Save(charge, "a", cache=0),
+    "a result kept for a time that is no duration": lambda: Save(charge, "a", cache="soon"),
+    "a kept result of a lambda": lambda: Save(lambda: 1, cache=1),
+    "a lambda whose results are kept": lambda: step(cache=1)(lambda: 1),
+    "an empty idempotency key": lambda: Save(charge, "a", once=""),
+    "an idempotency key that is no text": lambda: Save(charge, "a", once=5),
     "no time for all attempts": lambda: Retry(max_elapsed=0),
     "a negative time for all attempts": lambda: Retry(max_elapsed="-1s"),
     "an empty key": lambda: Save(charge, "a", key=""),

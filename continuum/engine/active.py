@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import (
     CancelChild,
     CancelStep,
     Event,
+    LookUp,
     Mismatch,
     PublishState,
     Request,
@@ -25,6 +26,7 @@ from continuum.engine.machine.requests import (
     Settle,
     StartChild,
 )
+from continuum.engine.sharing import PartOver, Shares
 from continuum.errors import UsageError
 from continuum.journal import Entry, Failure, Kind, Position, RunId, Status
 from continuum.store.ends import end_of
@@ -32,9 +34,12 @@ from continuum.store.protocol import Batch
 from continuum.store.records import Address, RunEnd, RunRecord, RunState
 from continuum.store.worklist import Worklist
 
-__all__ = ["Active"]
+__all__ = ["Active", "Effect"]
 
 logger = logging.getLogger("continuum.engine")
+
+Effect: TypeAlias = Request | PartOver
+"""What is done once the batch is committed."""
 
 
 class Active:
@@ -50,6 +55,7 @@ class Active:
         self.messages: set[int] = set()  # of the inbox, that the machine was told of
         self.sent: dict[Position, tuple[str, str]] = {}  # run and message id of events under way
         self.ended = False  # nothing more may be fed to it
+        self.shares: Shares | None = None  # its steps whose results are shared, where there have been any
         self.settlement: Settle | None = None
         self.end: RunEnd | None = None  # once its end has been written down
         self.blocked: str | None = None
@@ -60,7 +66,7 @@ class Active:
         self._worklist = worklist
         self._fence = worklist.fence(self.id)
         self._batch: Batch | None = None
-        self._effects: list[Request] = []
+        self._effects: list[Effect] = []
         self._number = 0  # of the next entry of its journal
 
     @property
@@ -124,6 +130,8 @@ class Active:
         self._number += 1
         if entry.kind is Kind.SEND and entry.position in self.sent:
             self._worklist.forget_sent(self.batch, *self.sent.pop(entry.position))
+        elif self.shares is not None and entry.kind is Kind.SAVE:
+            self._effects += self.shares.end(self.batch, entry)
 
     def _publish(self, request: PublishState) -> None:
         try:
@@ -142,9 +150,15 @@ class Active:
     def _mismatch(self, request: Mismatch) -> None:
         self.block(str(request.error))
 
-    def _set_to_work(self, request: RunStep | StartChild | SendEvent) -> None:
+    def _set_to_work(self, request: RunStep | LookUp | StartChild | SendEvent) -> None:
         self.in_flight.add(request.position)
         self._effects.append(request)
+
+    def _look_up(self, request: LookUp) -> None:
+        if self.shares is None:
+            self.shares = Shares(self.id, self._worklist.results, self._worklist.codec)
+        self.shares.begin(request)
+        self._set_to_work(request)
 
     def _call_off(self, request: CancelStep) -> None:
         self.in_flight.discard(request.position)
@@ -160,7 +174,7 @@ class Active:
 
     # Closing
 
-    def close(self, now: int) -> tuple[Batch | None, list[Request]]:
+    def close(self, now: int) -> tuple[Batch | None, list[Effect]]:
         """What was gathered: the batch, with the change of state that it leads to, and the effects behind it."""
         if not self.leaving and self.end is None:
             self._put_state(now)
@@ -195,6 +209,8 @@ class Active:
         end = self.end = end_of(self._worklist.codec, settlement.status, settlement.outcome)
         left = () if end.status is Status.FAILED else self.messages  # a retry will want them
         self._worklist.end(self.batch, self.record, self.state, end, settlement.failed_at, left)
+        if self.shares is not None:
+            self._effects += self.shares.give_up(self.batch)
 
     def _wait(self, now: int) -> None:
         wake, waiting_for = self.machine.next_due(), self.machine.waiting_for()
@@ -215,6 +231,7 @@ _GATHER: Final[dict[type, Callable[[Active, Any], None]]] = {
     Settle: Active._settle,
     Mismatch: Active._mismatch,
     RunStep: Active._set_to_work,
+    LookUp: Active._look_up,
     StartChild: Active._set_to_work,
     SendEvent: Active._set_to_work,
     CancelStep: Active._call_off,

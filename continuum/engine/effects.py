@@ -14,19 +14,20 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from continuum.durations import NANOSECONDS
-from continuum.engine.active import Active
+from continuum.engine.active import Active, Effect
 from continuum.engine.machine.requests import (
     CancelChild,
     CancelStep,
     ChildDone,
     EmitLog,
-    Request,
+    LookUp,
     RunStep,
     SendDone,
     SendEvent,
     StartChild,
     WakeAt,
 )
+from continuum.engine.sharing import PartOver, Sharing
 from continuum.engine.steps import Task
 from continuum.errors import UsageError
 from continuum.journal import Failure, Position, RunId, Status, Value, position_text
@@ -50,11 +51,12 @@ class Effects:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._ledger = scheduler.ledger
+        self.sharing = Sharing(scheduler)
 
-    def perform(self, active: Active, requests: Sequence[Request]) -> None:
-        """Carry out requests of a run."""
-        for request in requests:
-            _ROWS[type(request)](self, active, request)
+    def perform(self, active: Active, effects: Sequence[Effect]) -> None:
+        """Carry out effects of a run."""
+        for effect in effects:
+            _ROWS[type(effect)](self, active, effect)
 
     # Steps and timers
 
@@ -65,6 +67,12 @@ class Effects:
         timeout = None if options.timeout is None else options.timeout / NANOSECONDS
         key = (active.id, request.position)
         self._scheduler.performer.perform(Task(key, command.fn, command.args, options.executor, timeout, command.name))
+
+    def _look_up(self, active: Active, request: LookUp) -> None:
+        self.sharing.look_up(active, request)
+
+    def _part_over(self, active: Active, effect: PartOver) -> None:
+        self.sharing.conclude(effect.part)
 
     def _cancel_step(self, active: Active, request: CancelStep) -> None:
         self._scheduler.performer.cancel((active.id, request.position))
@@ -186,6 +194,8 @@ def _tells(child: RunRecord, parent: RunId, position: Position) -> bool:
 
 _ROWS: Final[dict[type, Callable[[Effects, Active, Any], None]]] = {
     RunStep: Effects._run_step,
+    LookUp: Effects._look_up,
+    PartOver: Effects._part_over,
     CancelStep: Effects._cancel_step,
     WakeAt: Effects._wake_at,
     EmitLog: Effects._emit_log,

@@ -23,10 +23,10 @@ from typing import Any, Final
 import anyio
 
 from continuum.durations import NANOSECONDS
-from continuum.engine.active import Active
+from continuum.engine.active import Active, Effect
 from continuum.engine.effects import Effects
 from continuum.engine.intake import Intake
-from continuum.engine.machine.requests import ChildDone, Event, Request, StepDone, TimerFired
+from continuum.engine.machine.requests import ChildDone, Event, StepDone, TimerFired
 from continuum.engine.steps import Performer
 from continuum.engine.timers import Timers
 from continuum.journal import Outcome, Position, RunId
@@ -48,7 +48,7 @@ Call = Callable[[], object]
 Timer = tuple[RunId, Position] | RunId | None
 """A run's own timer, a run that may leave memory, or a look into the store."""
 
-Closed = tuple[Active, list[Request], bool]
+Closed = tuple[Active, list[Effect], bool]
 """A run, the effects that are due once its batch is committed, and whether this batch is its last."""
 
 LINGER: Final = 5 * NANOSECONDS
@@ -204,7 +204,7 @@ class Scheduler:
     def _idle(self) -> bool:
         looks = self._looking or self._poked or self._crowded
         at_work = looks or self._committing or self._touched or self._landed or self._durable
-        return not (at_work or self._busy or self._line)
+        return not (at_work or self._busy or self._line or self._effects.sharing.at_work)
 
     def _leave(self) -> None:
         """Hand every run back; stop once that is written down."""
@@ -226,6 +226,7 @@ class Scheduler:
         """Go on with what a worker that is gone has left."""
         self._looking = True
         self._submit(lambda view: self._worklist.inherit(view, self.clock()), self._looked)
+        self._effects.sharing.inherit()
 
     def _look(self) -> None:
         """Look what is there, if something may be, and there is room for it."""
@@ -285,6 +286,10 @@ class Scheduler:
             return
         active.batch.deletes.extend(ready)
         self._intake.deliver(active, messages, self.clock())
+        if active.shares is not None and not active.ended:
+            looked_up = active.shares.leave_line()
+            active.in_flight.update(request.position for request in looked_up)
+            self._effects.perform(active, looked_up)
         self._touch(active)
 
     def _foreign_ended(self, child: RunId, end: RunEnd) -> None:
@@ -310,6 +315,20 @@ class Scheduler:
             if foreign is not None:
                 active.anchored = True
                 self._foreign.setdefault(foreign, []).append((run_id, position))
+
+    def await_other(self, run_id: RunId, position: Position) -> None:
+        """Another run is at work on what the command asks for; this one is looked at when that is over."""
+        active = self._runs.get(run_id)
+        if active is not None:
+            active.in_flight.discard(position)
+            self._touch(active)
+
+    def block(self, run_id: RunId, reason: str) -> None:
+        """Something that the run needs cannot be loaded."""
+        active = self._runs.get(run_id)
+        if active is not None and not active.ended:
+            active.block(reason)
+            self._touch(active)
 
     def _feed(self, active: Active, event: Event) -> None:
         if not active.ended:
@@ -387,7 +406,7 @@ class Scheduler:
             else:
                 self._lose(closed[0])
 
-    def _perform(self, active: Active, effects: list[Request], last: bool) -> None:
+    def _perform(self, active: Active, effects: list[Effect], last: bool) -> None:
         """What led to these effects is committed: let them happen."""
         self._effects.perform(active, effects)
         if last:

@@ -17,22 +17,33 @@ letter   the rest of the key                         the record
 ``x``    status, created, run                        index of runs by status
 ``q``    queue NUL priority, stamp, run              a worker has to look at the run
 ``t``    due, run                                    a worker has to look at it by then
+``m``    digest                                      a result that runs share (:class:`SharedResult`)
+``e``    expiry, digest                              that a shared result expires
+``h``    run NUL digest, command                     what a run's command has to do with one
+``w``    digest, command, run                        that a run waits for one
 =======  ==========================================  ====================================
 """
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from functools import lru_cache
 from typing import Final
 
-from continuum.journal import RunId, Status
+from continuum.journal import Position, RunId, Status, position_text
 
 __all__ = [
     "claim",
     "claims",
     "delivered",
+    "digest_of_expiry",
+    "digest_of_part",
     "due_of_timer",
+    "expiries",
+    "expiries_until",
+    "expiry",
+    "expiry_of",
     "inbox",
     "inbox_prefix",
     "index",
@@ -41,6 +52,9 @@ __all__ = [
     "journal_prefix",
     "number_of",
     "outcome",
+    "part",
+    "part_prefix",
+    "parts",
     "published",
     "ready",
     "ready_prefix",
@@ -49,16 +63,22 @@ __all__ = [
     "run_of_index",
     "run_of_ready",
     "run_of_timer",
+    "run_of_waiter",
+    "shared",
     "state",
     "timer",
     "timers",
     "timers_until",
+    "waiter",
+    "waiters",
 ]
 
 _NUMBER: Final = struct.Struct(">Q")
 _PRIORITY: Final = struct.Struct(">I")
 _STATUSES: Final = {status: bytes([number]) for number, status in enumerate(Status)}
 _MIDDLE: Final = 1 << 31
+_DIGEST: Final = 32
+_COMMAND: Final = 8
 
 
 def run(run_id: str) -> bytes:
@@ -162,3 +182,62 @@ def run_of_timer(key: bytes) -> RunId:
 def due_of_timer(key: bytes) -> int:
     due: int = _NUMBER.unpack(key[1:9])[0]
     return due
+
+
+def shared(digest: bytes) -> bytes:
+    return b"m" + digest
+
+
+def expiry(moment: int, digest: bytes) -> bytes:
+    return b"e" + _NUMBER.pack(moment) + digest
+
+
+def expiries() -> bytes:
+    return b"e"
+
+
+def expiries_until(now: int) -> bytes:
+    """The end of what has expired at `now`."""
+    return b"e" + _NUMBER.pack(now + 1)
+
+
+def expiry_of(key: bytes) -> int:
+    moment: int = _NUMBER.unpack(key[1:9])[0]
+    return moment
+
+
+def digest_of_expiry(key: bytes) -> bytes:
+    return key[9:]
+
+
+def parts() -> bytes:
+    return b"h"
+
+
+def part_prefix(run_id: str) -> bytes:
+    return b"h" + run_id.encode() + b"\0"
+
+
+def part(run_id: str, digest: bytes, position: Position) -> bytes:
+    return part_prefix(run_id) + digest + _command(position)
+
+
+def digest_of_part(key: bytes) -> bytes:
+    return key[-_DIGEST - _COMMAND : -_COMMAND]
+
+
+def waiters(digest: bytes) -> bytes:
+    return b"w" + digest
+
+
+def waiter(digest: bytes, run_id: str, position: Position) -> bytes:
+    return waiters(digest) + _command(position) + run_id.encode()
+
+
+def run_of_waiter(key: bytes) -> RunId:
+    return RunId(key[1 + _DIGEST + _COMMAND :].decode())
+
+
+def _command(position: Position) -> bytes:
+    """A position in few bytes, however deep it lies."""
+    return hashlib.blake2b(position_text(position).encode(), digest_size=_COMMAND).digest()

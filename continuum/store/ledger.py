@@ -22,6 +22,7 @@ from continuum.store import keys
 from continuum.store.codec import Codec, unseal
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Message, RunEnd, RunRecord, RunState, read, write
+from continuum.store.results import Results
 
 __all__ = ["HistoryRow", "Ledger", "Plan", "RunInfo"]
 
@@ -70,6 +71,7 @@ class Ledger:
 
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
+        self.results = Results(codec, self.put_ready)
 
     # Reading
 
@@ -189,6 +191,7 @@ class Ledger:
         if idle and ((state.status is Status.PENDING and not state.rewind) or self._asked_to_end(view, run_id)):
             batch = Batch(checks=[(keys.claim(run_id), None), self.unchanged(view, run_id)])
             self.put_end(batch, record, state, RunEnd(Status.CANCELLED, True, reason), stamp)
+            self.results.give_up_all(view, batch, run_id)
             return batch, True
         batch = Batch(checks=[(keys.outcome(run_id), None)], notify=True)
         self.put_message(batch, run_id, Message("cancel", reason=reason), stamp)

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 from continuum.journal import Position, RunId, Status, record
 from continuum.store.codec import Codec, seal, unseal
 
-__all__ = ["Address", "Message", "RunEnd", "RunRecord", "RunState", "read", "write"]
+__all__ = ["Address", "Message", "RunEnd", "RunRecord", "RunState", "SharedResult", "read", "write"]
 
 
 class Address(NamedTuple):
@@ -93,8 +93,25 @@ class Message:
     payload: bytes = b""
 
 
-Record: TypeAlias = RunRecord | RunState | RunEnd | Message
-R = TypeVar("R", RunRecord, RunState, RunEnd, Message)
+@record
+class SharedResult:
+    """A result that runs share, or what is known before there is one; `payload` holds it, or an error if `failed`.
+
+    Command `position` of run `run_id` has ``taken`` it upon itself to make it, for the step of that name, or
+    has ``given up``, or it is ``done``. It expires at that time, or never.
+    """
+
+    step: str
+    run_id: str
+    position: list[int]
+    state: Literal["taken", "given up", "done"]
+    failed: bool = False
+    expires: int | None = None
+    payload: bytes = b""
+
+
+Record: TypeAlias = RunRecord | RunState | RunEnd | Message | SharedResult
+R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult)
 
 
 def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
@@ -121,6 +138,6 @@ def _names(kind: Any) -> list[str]:
 
 
 _FIELDS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
-    kind: attrgetter(*_names(kind)) for kind in (RunRecord, RunState, RunEnd, Message)
+    kind: attrgetter(*_names(kind)) for kind in (RunRecord, RunState, RunEnd, Message, SharedResult)
 }
 _PARENT: Final = _names(RunRecord).index("parent")

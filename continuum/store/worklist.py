@@ -55,6 +55,7 @@ class Worklist:
     ) -> None:
         self._ledger = ledger
         self.codec = ledger.codec
+        self.results = ledger.results
         self._stamps = stamps
         self.token = token
         self._queues = queues

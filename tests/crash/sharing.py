@@ -52,10 +52,22 @@ def holds(effects: str, gate: str) -> Any:
     return (yield Save(note, effects, "ended"))
 
 
+def hold_key(effects: str, gate: str, name: str) -> str:
+    """Say who holds it until there is a file of that name."""
+    note(effects, f"{name} holds the key")
+    hold(effects, gate)
+    return f"made by {name}"
+
+
+@workflow
+def shares(effects: str, gate: str, name: str) -> Any:
+    return (yield Save(hold_key, effects, gate, name, once="key"))
+
+
 def work(store: str) -> None:
     """Work until standard input ends."""
     try:
-        with Engine(store, workflows=[asks, holds], grace=0.0) as engine:
+        with Engine(store, workflows=[asks, holds, shares], grace=0.0) as engine:
             print("ready", flush=True)
             sys.stdin.read()
             engine.until_idle()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from hosts import TOO_LONG, eventually, opened
-from sharing import asks, effects_of, holds
+from sharing import asks, effects_of, holds, shares
 
 import continuum
 from continuum import Engine
@@ -177,6 +177,31 @@ def test_a_killed_worker_leaves_nothing_that_blocks_the_next_one(
     assert set(steps.values()) == {1}
     assert len(list((Path(store) / "notify").iterdir())) <= 2, "sockets of the dead are left"
     assert all_said(worker) == []
+
+
+def test_a_key_is_held_over_the_death_of_workers_and_its_result_shared(
+    store: str, program: Program, client: Engine, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    runs = [client.start(shares(effects_of(store), str(gate), name), id=name) for name in "abc"]
+
+    def in_line() -> list[str]:
+        return [run.id for run in runs if run.status() == "waiting"]
+
+    for life in range(1, 3):
+        worker = working(program)
+        eventually(lambda life=life: effects(store)["holding"] == life and len(in_line()) == 2)
+        kill(worker)
+    assert len(effects(store)) == 2, "who has the key goes on with it"
+    (owner,) = (run for run in runs if run.id not in in_line())
+    owner.cancel()
+    working(program)
+    eventually(lambda: owner.status() == "cancelled" and effects(store)["holding"] == 3)
+    gate.touch()
+    left = [run for run in runs if run is not owner]
+    assert len({run.result(TOO_LONG) for run in left}) == 1
+    assert client.start(shares(effects_of(store), str(gate), "late")).result(TOO_LONG) == left[0].result(TOO_LONG)
+    assert effects(store)["holding"] == 3
 
 
 def test_a_killed_client_stops_nobody(store: str, program: Program, client: Engine) -> None:

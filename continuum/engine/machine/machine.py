@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from continuum.commands import MISSING, Call, Command, Ensure, Receive, Save, Sleep
 from continuum.durations import datetime_of
+from continuum.engine.machine.attempts import attempt_failed, begin_attempts, next_attempt, note_attempt
 from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
 from continuum.engine.machine.inbox import Handler, Inbox
 from continuum.engine.machine.outcome import NOTHING
@@ -39,13 +40,14 @@ from continuum.engine.machine.requests import (
     Settle,
     Started,
     StepDone,
+    StepKnown,
+    StepWanted,
     TimerFired,
     WakeAt,
 )
-from continuum.engine.machine.retry import given_up, next_delay
 from continuum.engine.machine.teaching import explain_bad_command
 from continuum.engine.machine.undo import UndoStack
-from continuum.engine.machine.vocabulary import ASK, BEGIN, child_id, run_step
+from continuum.engine.machine.vocabulary import ASK, BEGIN, child_id
 from continuum.errors import Cancelled, EnsureTimeout, ReceiveTimeout, ReplayMismatch
 from continuum.journal import MARKS, Entry, Failure, Kind, Outcome, Position, Status, Value
 
@@ -53,7 +55,6 @@ __all__ = ["Machine"]
 
 _DEADLINE: Final = "deadline"
 _REMEMBERED_FAILURES: Final = 256
-_NO_TIME: Final = "another would begin later than Retry(max_elapsed=) allows"
 
 
 class Machine:
@@ -224,8 +225,9 @@ class Machine:
     def record(self, position: Position, kind: Kind, name: str, outcome: Outcome | None, ref: int = 0) -> Entry:
         return self.journal.append(Entry(position, kind, name, outcome, self.journal.now, 0, ref))
 
-    def complete(self, waiting: Waiting, outcome: Outcome, ref: int = 0) -> None:
-        attempts = waiting.attempts + 1 if waiting.kind is Kind.SAVE else 0
+    def complete(self, waiting: Waiting, outcome: Outcome, ref: int = 0, attempts: int | None = None) -> None:
+        if attempts is None:
+            attempts = waiting.attempts + 1 if waiting.kind is Kind.SAVE else 0
         entry = Entry(waiting.position, waiting.kind, waiting.name, outcome, self.journal.now, attempts, ref)
         self._deliver(waiting, self.journal.append(entry))
 
@@ -240,7 +242,7 @@ class Machine:
             self._failures.append((entry.position, outcome.error))
             if len(self._failures) > 2 * _REMEMBERED_FAILURES:
                 del self._failures[:_REMEMBERED_FAILURES]
-        elif isinstance(waiting.command, Save) and waiting.command.options.compensate is not None:
+        elif isinstance(waiting.command, Save) and waiting.command.options.compensate is not None and entry.attempts:
             self._undo.push(waiting.command, outcome.value)
         self.fibers.resume(waiting.fiber, outcome)
 
@@ -294,43 +296,19 @@ class Machine:
         if waiting is None or waiting.kind is not Kind.SAVE:
             return  # the result of a step that was cancelled
         if isinstance(event.outcome, Failure):
-            self._step_failed(waiting, event.outcome)
+            attempt_failed(self, waiting, event.outcome)
         else:
             self.complete(waiting, event.outcome)
 
-    def _step_failed(self, waiting: Waiting, failure: Failure) -> None:
-        command = waiting.command
-        assert isinstance(command, Save)
-        policy, attempts = command.options.retry, waiting.attempts + 1
-        if policy.attempts == 1:
-            self.complete(waiting, failure)
-            return
-        delay = next_delay(policy, attempts, failure.error, self.chance(attempts, *waiting.position))
-        if isinstance(delay, str):
-            self._give_up(waiting, attempts, failure, delay)
-            return
-        due = self.journal.now + delay
-        if waiting.limit is not None and due > waiting.limit:
-            self._give_up(waiting, attempts, failure, _NO_TIME)
-            return
-        mark = Entry(waiting.position, Kind.ATTEMPT, waiting.name, failure, self.journal.now, attempts, due)
-        _note_attempt(waiting, self.journal.append(mark))
-        self.wake_at(waiting.position, due)
+    def _step_wanted(self, event: StepWanted) -> None:
+        waiting = self._waiting.get(event.position)
+        if waiting is not None and waiting.kind is Kind.SAVE:
+            begin_attempts(self, waiting)
 
-    def _try_again(self, waiting: Waiting, command: Save[Any]) -> None:
-        """The time of the next attempt has come."""
-        waiting.due = None
-        if waiting.limit is not None and waiting.limit < self.journal.now:
-            assert waiting.failure is not None, "there was an attempt before"
-            self._give_up(waiting, waiting.attempts, waiting.failure, _NO_TIME)
-        else:
-            run_step(self, waiting, command)
-
-    def _give_up(self, waiting: Waiting, attempts: int, failure: Failure, why: str) -> None:
-        assert isinstance(waiting.command, Save)
-        failure = given_up(waiting.name, waiting.command.options.retry, attempts, failure, why)
-        entry = Entry(waiting.position, Kind.SAVE, waiting.name, failure, self.journal.now, attempts)
-        self._deliver(waiting, self.journal.append(entry))
+    def _step_known(self, event: StepKnown) -> None:
+        waiting = self._waiting.get(event.position)
+        if waiting is not None and waiting.kind is Kind.SAVE:
+            self.complete(waiting, event.outcome, attempts=0)
 
     def _timer_fired(self, event: TimerFired) -> None:
         if not event.position:
@@ -343,8 +321,8 @@ class Machine:
             self.wake_at(waiting.position, waiting.due)
             return
         match waiting.command:
-            case Save() as command:
-                self._try_again(waiting, command)
+            case Save():
+                next_attempt(self, waiting)
             case Sleep():
                 self.complete(waiting, NOTHING)
             case Receive(name, _, default):
@@ -475,13 +453,9 @@ def _waiting_text(waiting: Waiting) -> str:
     text = described(waiting.kind, waiting.name)
     if waiting.due is not None:
         text += f" until {datetime_of(waiting.due):%Y-%m-%dT%H:%M:%SZ}"
+    elif isinstance(waiting.command, Save) and waiting.command.options.once is not None:
+        text += f" (once {waiting.command.options.once!r})"
     return text
-
-
-def _note_attempt(waiting: Waiting, entry: Entry) -> None:
-    assert isinstance(entry.outcome, Failure)
-    waiting.attempts, waiting.due, waiting.begun = entry.attempts, entry.ref, False
-    waiting.failure = entry.outcome
 
 
 def _note_begun(waiting: Waiting, entry: Entry) -> None:
@@ -496,7 +470,7 @@ def _note_armed(waiting: Waiting, entry: Entry) -> None:
 
 
 _MARK_ROWS: Final[dict[Kind, tuple[frozenset[Kind], Callable[[Waiting, Entry], None]]]] = {
-    Kind.ATTEMPT: (frozenset({Kind.SAVE}), _note_attempt),
+    Kind.ATTEMPT: (frozenset({Kind.SAVE}), note_attempt),
     Kind.BEGUN: (frozenset({Kind.SAVE}), _note_begun),
     Kind.ARMED: (frozenset({Kind.SAVE, Kind.SLEEP, Kind.RECEIVE, Kind.ENSURE}), _note_armed),
 }
@@ -505,6 +479,8 @@ _MARK_ROWS: Final[dict[Kind, tuple[frozenset[Kind], Callable[[Waiting, Entry], N
 _EVENTS: Final[dict[type, Callable[[Machine, Any], None]]] = {
     Started: Machine._started,
     StepDone: Machine._step_done,
+    StepWanted: Machine._step_wanted,
+    StepKnown: Machine._step_known,
     TimerFired: Machine._timer_fired,
     EventArrived: Machine._event_arrived,
     ChildDone: Machine._answered,

@@ -23,6 +23,7 @@ __all__ = [
     "EmitLog",
     "Event",
     "EventArrived",
+    "LookUp",
     "Mismatch",
     "PublishState",
     "Request",
@@ -33,6 +34,8 @@ __all__ = [
     "StartChild",
     "Started",
     "StepDone",
+    "StepKnown",
+    "StepWanted",
     "TimerFired",
     "WakeAt",
 ]
@@ -50,6 +53,21 @@ class Started:
 @record
 class StepDone:
     """An attempt of the step at `position` ended."""
+
+    position: Position
+    outcome: Outcome
+
+
+@record
+class StepWanted:
+    """Nobody has made the result looked up with LookUp: the step is to be performed."""
+
+    position: Position
+
+
+@record
+class StepKnown:
+    """The step at `position` is not performed: what was looked up for it is this."""
 
     position: Position
     outcome: Outcome
@@ -99,7 +117,9 @@ class CancelAsked:
     ref: int = 0
 
 
-Event: TypeAlias = Started | StepDone | TimerFired | EventArrived | ChildDone | SendDone | CancelAsked
+Event: TypeAlias = (
+    Started | StepDone | StepWanted | StepKnown | TimerFired | EventArrived | ChildDone | SendDone | CancelAsked
+)
 
 # Requests: an Entry is to be added to the run's journal, and the following
 
@@ -111,6 +131,18 @@ class RunStep:
     position: Position
     command: Save[Any]
     attempt: int
+
+
+@record
+class LookUp:
+    """See whether the result of a step is there that runs share, before any attempt at it is made here.
+
+    The answer is StepKnown or StepWanted, after a wait if another run is at work on it. Who was told that it is
+    wanted may hold what others wait for, until the entry of the step is recorded or the run has ended.
+    """
+
+    position: Position
+    command: Save[Any]
 
 
 @record
@@ -197,6 +229,7 @@ class Mismatch:
 Request: TypeAlias = (
     Entry
     | RunStep
+    | LookUp
     | CancelStep
     | WakeAt
     | StartChild

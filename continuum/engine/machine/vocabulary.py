@@ -35,18 +35,19 @@ from continuum.commands import (
     Start,
     Uuid4,
 )
-from continuum.durations import datetime_of, nanoseconds
+from continuum.durations import datetime_of
+from continuum.engine.machine.attempts import ask_step
 from continuum.engine.machine.fibers import Fiber, Group, Waiting
 from continuum.engine.machine.inbox import Handler
 from continuum.engine.machine.outcome import NOTHING
-from continuum.engine.machine.requests import EmitLog, PublishState, RunStep, SendEvent, StartChild
-from continuum.errors import BadValue, StepUncertain
+from continuum.engine.machine.requests import EmitLog, PublishState, SendEvent, StartChild
+from continuum.errors import BadValue
 from continuum.journal import Entry, Failure, Kind, Outcome, Value, position_text
 
 if TYPE_CHECKING:
     from continuum.engine.machine.machine import Machine
 
-__all__ = ["ASK", "BEGIN", "child_id", "run_step"]
+__all__ = ["ASK", "BEGIN", "child_id"]
 
 Begin: TypeAlias = "Callable[[Machine, Fiber, Any], Outcome | None]"
 Ask: TypeAlias = "Callable[[Machine, Waiting], None]"
@@ -184,33 +185,6 @@ def _begin_revert(machine: Machine, fiber: Fiber, command: Revert) -> None:
 # A command has to wait
 
 
-def _ask_save(machine: Machine, waiting: Waiting) -> None:
-    command = waiting.command
-    assert isinstance(command, Save)
-    if waiting.begun:
-        waiting.asked = False
-        uncertain = StepUncertain(
-            f"step {waiting.name!r} of run {machine.run_id!r} was started and its outcome is not known: "
-            "its worker ended in between, and at_most_once forbids to run it again"
-        )
-        machine.complete(waiting, Failure(uncertain))
-    elif waiting.due is not None:
-        machine.wake_at(waiting.position, waiting.due)
-    else:
-        run_step(machine, waiting, command)
-
-
-def run_step(machine: Machine, waiting: Waiting, command: Save[Any]) -> None:
-    """Ask for the next attempt of a step."""
-    attempt, policy = waiting.attempts + 1, command.options.retry
-    if policy.max_elapsed is not None and waiting.limit is None:
-        waiting.limit = machine.journal.now + nanoseconds(policy.max_elapsed, "max_elapsed")
-        machine.record(waiting.position, Kind.ARMED, waiting.name, None, ref=waiting.limit)
-    if command.options.at_most_once:
-        machine.record(waiting.position, Kind.BEGUN, waiting.name, None, ref=attempt)
-    machine.journal.requests.append(RunStep(waiting.position, command, attempt))
-
-
 def _ask_timer(machine: Machine, waiting: Waiting) -> None:
     if waiting.due is None:
         due = _due_of(machine, waiting.command)
@@ -280,7 +254,7 @@ BEGIN: Final[dict[type[Command[Any]], Begin]] = {
 """A row for every command: what happens when it is reached."""
 
 ASK: Final[dict[Kind, Ask]] = {
-    Kind.SAVE: _ask_save,
+    Kind.SAVE: ask_step,
     Kind.SLEEP: _ask_timer,
     Kind.RECEIVE: _ask_timer,
     Kind.ENSURE: _ask_timer,

@@ -27,6 +27,7 @@ from continuum.engine.machine.requests import (
     EmitLog,
     Event,
     EventArrived,
+    LookUp,
     Mismatch,
     PublishState,
     Request,
@@ -37,6 +38,8 @@ from continuum.engine.machine.requests import (
     StartChild,
     Started,
     StepDone,
+    StepKnown,
+    StepWanted,
     TimerFired,
     WakeAt,
 )
@@ -82,7 +85,7 @@ class Play:
         self.now = now
         self.events: list[EventArrived] = list(events or [])  # all that were ever sent
         self.requests: list[Request] = []  # of the last feed
-        self.in_flight: dict[Position, RunStep | StartChild | SendEvent] = {}
+        self.in_flight: dict[Position, RunStep | LookUp | StartChild | SendEvent] = {}
         self.timers: dict[Position, int] = {}
         self.ran: list[str] = []  # names of the steps asked for
         self.logged: list[str] = []
@@ -122,12 +125,16 @@ class Play:
     # What happens
 
     def done(self, where: str, value: Any = None) -> list[Request]:
-        """A step, a child or a sent event that is in flight has succeeded."""
+        """A step, a child or a sent event that is in flight has succeeded, or what is looked up was found."""
         return self._answer(where, Value(value))
 
     def fails(self, where: str, error: BaseException) -> list[Request]:
         """The same has failed."""
         return self._answer(where, Failure(error))
+
+    def wanted(self, where: str) -> list[Request]:
+        """Nobody has made the shared result that is looked up: the step is to be performed."""
+        return self.feed(StepWanted(self._find(where)))
 
     def send(self, name: str, payload: Any = None) -> list[Request]:
         """An event arrives."""
@@ -192,6 +199,8 @@ class Play:
         match self.in_flight[self._find(where)]:
             case RunStep(position):
                 return self.feed(StepDone(position, outcome))
+            case LookUp(position):
+                return self.feed(StepKnown(position, outcome))
             case StartChild(position):
                 return self.feed(ChildDone(position, outcome))
             case SendEvent(position):
@@ -212,7 +221,7 @@ class Play:
                 if entry.position and entry.kind not in MARKS:
                     self._completed.add(entry.position)
                 self.journal.append(entry)
-            case RunStep() | StartChild() | SendEvent():
+            case RunStep() | LookUp() | StartChild() | SendEvent():
                 assert request.position not in self.in_flight, f"asked for twice: {request}"
                 assert request.position not in self._completed, f"recorded already: {request}"
                 self.in_flight[request.position] = request
@@ -238,9 +247,9 @@ class Play:
                 self.mismatch = error
 
 
-def _name(request: RunStep | StartChild | SendEvent) -> str:
+def _name(request: RunStep | LookUp | StartChild | SendEvent) -> str:
     match request:
-        case RunStep():
+        case RunStep() | LookUp():
             return request.command.name
         case StartChild():
             return request.invocation.workflow.name

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from continuum import All, Handle, Log, Map, Now, Patch, Race, Random, Receive, Retry, Revert, Sleep, workflow
 from continuum.durations import NANOSECONDS
-from continuum.engine.machine.requests import RunStep
-from continuum.journal import position_text
+from continuum.engine.machine.requests import LookUp, RunStep, StepKnown, StepWanted
+from continuum.journal import Value, position_text
 
 Body = Generator[Any, Any, Any]
 
@@ -37,9 +37,10 @@ class Node:
 
 def _leaves() -> st.SearchStrategy[Node]:
     save = st.builds(Node, st.just("save"), st.sampled_from([0, 0, 0, 0, 1, 9]), flag=st.booleans())
+    shared = st.builds(Node, st.just("shared"), st.sampled_from([0, 0, 1, 9]), flag=st.booleans())
     timed = st.builds(Node, st.sampled_from(["sleep", "receive", "handle", "patch"]), st.integers(0, 3))
     quick = st.builds(Node, st.sampled_from(["now", "random", "log", "raise kept"]))
-    return st.one_of(save, save, timed, quick)
+    return st.one_of(save, save, shared, timed, quick)
 
 
 def _constructs(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
@@ -79,6 +80,11 @@ def _run(block: tuple[Node, ...], kept: list[Exception], seen: list[Any]) -> Bod
 def _save(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
     compensate = _undo if node.flag else None
     return (yield do("step", node.number, retry=Retry(2, delay=1), compensate=compensate))
+
+
+def _shared(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
+    compensate = _undo if node.flag else None
+    return (yield do("step", node.number, retry=Retry(2, delay=1), compensate=compensate, once="key"))
 
 
 def _undo(result: object) -> None: ...
@@ -140,6 +146,7 @@ def _plain(command: Callable[[Node], Any]) -> Callable[[Node, list[Exception], l
 
 _ROWS: dict[str, Callable[[Node, list[Exception], list[Any]], Body]] = {
     "save": _save,
+    "shared": _shared,
     "sleep": _plain(lambda node: Sleep(node.number)),
     "receive": _receive,
     "handle": _handle,
@@ -189,6 +196,10 @@ class Driver:
 
     def _complete(self, index: int) -> None:
         position, request = list(self.play.in_flight.items())[index]
+        if isinstance(request, LookUp):
+            known = StepKnown(position, Value("of another"))
+            self.play.feed(StepWanted(position) if self.choose(2) else known)
+            return
         assert isinstance(request, RunStep), request
         where = position_text(position)
         if request.command.name.startswith("undo"):

@@ -11,7 +11,7 @@ from harness import START, Play, do
 from hypothesis import given
 from hypothesis import strategies as st
 
-from continuum import Permanent, Retry, StepUncertain, permanent, workflow
+from continuum import Permanent, Retry, StepTimeout, StepUncertain, permanent, workflow
 from continuum.durations import NANOSECONDS
 from continuum.engine.machine.requests import TimerFired, WakeAt
 from continuum.engine.machine.retry import next_delay
@@ -82,6 +82,21 @@ def test_only_the_errors_chosen_are_tried_again(on: Any, again: bool) -> None:
     play = Play(charge(Retry(2, on=on)))
     play.fails("charge", ValueError("busy"))
     assert (play.status is None) is again
+
+
+def test_an_attempt_that_took_too_long_has_failed_like_any_other() -> None:
+    @workflow
+    def slow() -> Generator[Any, Any, Any]:
+        return (yield do("charge", timeout="10s", retry=Retry(2, on=TimeoutError)))
+
+    play = Play(slow())
+    (request,) = play.requests
+    assert request.command.options.timeout == 10 * NANOSECONDS  # type: ignore[union-attr]
+    play.fails("charge", StepTimeout("too long"))
+    play.tick(60)
+    play.fails("charge", StepTimeout("too long"))
+    assert isinstance(play.error, StepTimeout)
+    assert play.recorded() == ["0 attempt charge", "0 save charge"]
 
 
 def test_a_predicate_that_fails_leaves_the_error_of_the_step() -> None:
