@@ -1,11 +1,13 @@
 # Every target makes .venv itself when it is missing, and installs what it needs.
 
 PYTHON ?= python3
+VERSIONS := 3.11 3.12 3.13 3.14
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint clean
+.NOTPARALLEL:
+.PHONY: demo test test-all bench lint clean
 
 demo: $(STAMP)
 	$(BIN)/continuum demo
@@ -14,7 +16,17 @@ test: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
+	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/python -m pytest
+
+# The same under each of these Pythons that is here, in a .venv of its own.
+test-all: $(VERSIONS:%=test-%)
+
+test-3.%:
+	@if python3.$* -c pass 2>/dev/null; \
+	then $(MAKE) test PYTHON=python3.$* VENV=.venv-3.$*; \
+	else echo "python3.$* is not here"; fi
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/limit.py
@@ -32,4 +44,4 @@ $(STAMP): setup.cfg pyproject.toml
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VERSIONS:%=.venv-%) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from contextlib import ExitStack, contextmanager
 from functools import update_wrapper
 from types import TracebackType
@@ -27,6 +29,9 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 BACKEND = "asyncio"  # of the loop that nobody but the engine sees
+
+# Windows lets no signal interrupt a wait: there Ctrl-C counts between one wait of so many seconds and the next.
+SLICE: float | None = 0.2 if sys.platform == "win32" else None
 
 
 def _blocking(
@@ -199,6 +204,8 @@ class Engine:
 
         future = self._portal.start_task_soon(call)
         try:
+            while SLICE is not None and not future.done():
+                wait_for((future,), SLICE)
             return future.result()
         except BaseException:
             future.cancel()

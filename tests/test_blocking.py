@@ -10,6 +10,8 @@ import subprocess
 import sys
 import threading
 import warnings
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import pytest
 from hosts import TOO_LONG, OpenEngine, eventually, opened
 
 import continuum
-from continuum import Engine, Receive, Save, workflow
+from continuum import Engine, Receive, Save, blocking, workflow
 from continuum.errors import CommitUnknown, ContinuumError, StoreClosed, StoreFull
 from continuum.store import LmdbStore, MemoryStore
 
@@ -33,6 +35,28 @@ def waits() -> Any:
 @workflow
 def stores(size: int) -> Any:
     return len((yield Save(bytes, size, executor="inline")))
+
+
+def test_where_no_signal_interrupts_a_wait_it_is_one_of_many(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def look(futures: tuple[Future[Any]], seconds: float) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 5:
+            run.send("event", "came")
+        wait_for(futures, seconds)
+
+    with open_engine(waits) as engine:
+        run = engine.start(waits())
+        monkeypatch.setattr(blocking, "SLICE", 0.001)
+        with pytest.raises(TimeoutError):
+            run.result(timeout=0.01)
+        looks = 0
+        monkeypatch.setattr(blocking, "wait_for", look)
+        assert run.result(timeout=TOO_LONG) == "came"
 
 
 @pytest.mark.parametrize("works", [True, False])

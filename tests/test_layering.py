@@ -67,6 +67,16 @@ OPTIONAL = {"psycopg", "psycopg_pool", "cloudpickle", "rich"}
 """What may be imported where it is used, since it need not be installed."""
 
 
+ONE_SYSTEM = {
+    "fcntl": "continuum.store.posix",
+    "msvcrt": "continuum.store.windows",
+    "continuum.store.sockets": "continuum.store.posix",
+    "continuum.store.posix": "continuum.store.system",
+    "continuum.store.windows": "continuum.store.system",
+}
+"""What not every operating system has, and the one module that may import it."""
+
+
 class Import:
     """One import statement: what it names, and whether it stands in a function or is for the type checker alone."""
 
@@ -145,6 +155,13 @@ def test_the_machine_draws_no_ids_and_reads_no_clock(path: Path) -> None:
         "monotonic",
         "time_ns",
     } == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: NAMES[path])
+def test_what_not_every_system_has_stays_where_it_belongs(path: Path) -> None:
+    reached = [each.name for each in imports(path)]
+    assert {ONE_SYSTEM[name] for name in reached if name in ONE_SYSTEM} <= {NAMES[path]}
+    assert set(reached) & {"pwd", "grp", "resource", "termios", "winreg", "_winapi"} == set()
 
 
 @pytest.mark.parametrize(("above", "below"), NEVER, ids=lambda name: name.removeprefix("continuum."))

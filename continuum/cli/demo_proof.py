@@ -27,6 +27,7 @@ __all__ = ["DemoFailed", "Plan", "Proof", "prove"]
 LOOK: Final = 0.02  # seconds between two looks at the run
 PATIENCE: Final = 10.0  # seconds that a worker has to end once the run has
 STORE_TROUBLE: Final = 5
+NEW_GROUP: Final = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # what Windows has for sessions
 
 Told = Callable[[str], None]
 Shown = Callable[[int], None]
@@ -74,7 +75,7 @@ class Worker:
 
     def __init__(self, plan: Plan) -> None:
         command = [sys.executable, "-m", "continuum", "--store", plan.store, "run", survey.__module__]
-        # In a session of its own: Ctrl-C is for the demo, which then ends its workers.
+        # In a session or group of its own: Ctrl-C is for the demo, which then ends its workers.
         self._process = subprocess.Popen(
             [*command, "--until-idle", "--concurrency", str(plan.limit), "--log-level", "warning"],
             cwd=plan.traces,
@@ -85,6 +86,7 @@ class Worker:
             text=True,
             errors="replace",
             start_new_session=True,
+            creationflags=NEW_GROUP,
         )
         self.pid = self._process.pid
         self.ready_at: int | None = None

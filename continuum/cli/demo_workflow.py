@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import stat
+import threading
 import time
 import warnings
 from collections.abc import Generator, Iterable, Iterator
@@ -108,13 +109,17 @@ def _verdict(data: bytes) -> str:
 # Marks
 
 
+_leaving = threading.Lock()
+
+
 def _leave(marks: str, mark: Mark) -> None:
-    # In one write to the end of the file: processes and threads do not get in each other's way.
-    descriptor = os.open(marks, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(descriptor, json.dumps(mark).encode() + b"\n")
-    finally:
-        os.close(descriptor)
+    # In one write, since the process may be killed at any moment; Windows finds the end of the file in another step.
+    with _leaving:
+        descriptor = os.open(marks, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            os.write(descriptor, json.dumps(mark).encode() + b"\n")
+        finally:
+            os.close(descriptor)
 
 
 def read_marks(marks: str) -> list[Mark]:

@@ -1,7 +1,7 @@
 """``continuum run``: a worker as a daemon.
 
-The first SIGTERM or SIGINT lets steps in flight end, the second ends the process at once; nothing recorded
-is lost either way.
+The first SIGTERM or SIGINT, on Windows also SIGBREAK, lets steps in flight end, the second ends the process at
+once; nothing recorded is lost either way.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ __all__ = ["run"]
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+STOP: Final = [signal.SIGINT, signal.SIGTERM]
+if sys.platform == "win32":
+    STOP.append(signal.SIGBREAK)  # the one that another process can send
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def _announce(daemon: Daemon) -> None:
 
 
 class _Signals:
-    """SIGINT and SIGTERM: the first one is noted, the second one ends the process.
+    """The signals to stop: the first one is noted, the second one ends the process.
 
     Plain handlers, not the loop's: a second signal counts also while a step holds up the loop.
     """
@@ -140,7 +145,7 @@ class _Signals:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 

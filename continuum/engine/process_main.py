@@ -32,7 +32,7 @@ def main(shown: int) -> None:
     # The copies are not inherited: what a step starts does not hold the pipes open.
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     _give_to_steps(shown)
-    with suppress(BrokenPipeError), requests, replies:
+    with suppress(OSError), requests, replies:  # the parent has gone
         codec = read_message(requests)
         if codec is not None:
             _serve(requests, replies, pickle.loads(codec))
@@ -49,7 +49,7 @@ def read_message(stream: IO[bytes]) -> bytes | None:
 
 
 def write_message(stream: IO[bytes], body: bytes) -> None:
-    """Send a message; raises BrokenPipeError if the other side is gone."""
+    """Send a message. Raises OSError if the other side is gone: BrokenPipeError, on Windows also one of EINVAL."""
     stream.write(LENGTH.pack(len(body)))
     stream.write(body)
     stream.flush()

@@ -32,10 +32,12 @@ __all__ = ["Call", "Processes"]
 PATIENCE: Final = 1.0  # seconds that a worker has to end by itself
 STDERR: Final = 2
 
-# Ctrl-C reaches the whole terminal; what becomes of a step is for the parent to decide.
+# Ctrl-C, and Ctrl-Break on Windows, reach the whole terminal; what becomes of a step is for the parent to decide.
 BOOT: Final = """\
 import signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+for name in ("SIGINT", "SIGBREAK"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
 sys.path[:] = {path!r}
 from continuum.engine.process_main import main
 main({shown})
@@ -61,14 +63,14 @@ class Worker:
         assert self._process.stdin is not None, "asked for above"
         assert self._process.stdout is not None, "asked for above"
         self._requests, self._replies = self._process.stdin, self._process.stdout
-        with suppress(BrokenPipeError):  # then it is found dead at the first request
+        with suppress(OSError):  # then it is found dead at the first request
             write_message(self._requests, codec)
 
     def ask(self, request: bytes) -> bytes | None:
         """The reply, or None if the process is gone."""
         try:
             write_message(self._requests, request)
-        except BrokenPipeError:
+        except OSError:
             return None
         return read_message(self._replies)
 
@@ -82,7 +84,7 @@ class Worker:
 
     def dismiss(self) -> None:
         """Let it end by itself; to be called by whoever talks to it."""
-        with suppress(BrokenPipeError):
+        with suppress(OSError):  # it did not read to the end
             self._requests.close()
         self._replies.close()
 

@@ -18,8 +18,6 @@ import os
 import secrets
 import stat
 import struct
-import sys
-from collections.abc import Iterator
 from typing import Final
 
 import lmdb
@@ -27,9 +25,7 @@ import lmdb
 from continuum.errors import InsecureStore, StoreError, UnsupportedStore
 from continuum.store import trouble
 from continuum.store.bounds import STAMP
-
-if sys.platform != "win32":
-    import fcntl
+from continuum.store.system import system
 
 __all__ = ["DATA", "FORMAT", "LOCKS", "NOTIFY", "check_stamp", "not_ours", "prepare"]
 
@@ -63,7 +59,7 @@ def _prepare(path: str, create: bool) -> None:
             raise _nothing_at(path)
         _create(path)
     elif any(name.startswith(UNFINISHED) for name in names):
-        with _alone_in(path) as alone:
+        with system.alone_in(path) as alone:
             _sweep(path, alone)
     _check_files(path)
     _make_companions(path)
@@ -81,7 +77,7 @@ def _check_directory(path: str) -> None:
         raise InsecureStore(f"{path} is a symbolic link; give the directory that it points to")
     if not stat.S_ISDIR(found.st_mode):
         raise UnsupportedStore(f"{path} is a file; a store is a directory")
-    _check_access(path, found, "700")
+    system.check_access(path, found, "700")
 
 
 def _check_files(path: str) -> None:
@@ -100,7 +96,7 @@ def _check_file(path: str) -> None:
         raise InsecureStore(f"{path} is a symbolic link; a store's files are never links")
     if not stat.S_ISREG(found.st_mode):
         raise UnsupportedStore(f"{path} is not a regular file")
-    _check_access(path, found, "600")
+    system.check_access(path, found, "600")
     if path.endswith(DATA):
         _check_magic(path)
 
@@ -109,17 +105,7 @@ def _check_companion(path: str) -> None:
     found = os.lstat(path)
     if not stat.S_ISDIR(found.st_mode):
         raise InsecureStore(f"{path} is not a directory of the store; remove it")
-    _check_access(path, found, "700")
-
-
-def _check_access(path: str, found: os.stat_result, wanted: str) -> None:
-    if sys.platform == "win32":
-        return
-    if found.st_uid != os.geteuid():
-        raise InsecureStore(f"{path} belongs to user {found.st_uid}, this process is user {os.geteuid()}")
-    if found.st_mode & 0o022:
-        mode = stat.S_IMODE(found.st_mode)
-        raise InsecureStore(f"others may write to {path} (mode {mode:o}); chmod {wanted} {path}")
+    system.check_access(path, found, "700")
 
 
 # What may be in it
@@ -181,7 +167,7 @@ def _make_directory(path: str) -> None:
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
         os.chmod(path, 0o700)
-        _sync_directory(os.path.dirname(path))
+        system.sync_directory(os.path.dirname(path))
 
 
 def _make_companions(path: str) -> None:
@@ -194,7 +180,7 @@ def _make_companions(path: str) -> None:
 
 
 def _create(path: str) -> None:
-    with _alone_in(path) as alone:
+    with system.alone_in(path) as alone:
         _sweep(path, alone)
         if os.path.exists(os.path.join(path, DATA)):
             return
@@ -213,10 +199,10 @@ def _build(path: str) -> None:
         for name in (DATA, LOCK):
             _make_private(os.path.join(draft, name))
         _write_stamp(draft)
-        # Where nothing keeps others out, on Windows, the rename fails for all but the first.
+        # Where nothing keeps other creators out, the rename fails for all but the first.
         with contextlib.suppress(FileExistsError):
             os.rename(os.path.join(draft, DATA), os.path.join(path, DATA))
-        _sync_directory(path)
+        system.sync_directory(path)
     finally:
         _remove(draft)
 
@@ -229,12 +215,7 @@ def _write_stamp(draft: str) -> None:
 
 def _make_private(path: str) -> None:
     # LMDB would make the file under the umask and open it a second time under that mode.
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        if sys.platform != "win32":
-            os.fchmod(fd, 0o600)
-    finally:
-        os.close(fd)
+    os.close(system.open_private(path, os.O_EXCL))
 
 
 def _sweep(path: str, alone: bool) -> None:
@@ -248,27 +229,3 @@ def _remove(draft: str) -> None:
     for name in os.listdir(draft):
         os.unlink(os.path.join(draft, name))
     os.rmdir(draft)
-
-
-def _sync_directory(path: str) -> None:
-    if sys.platform == "win32":
-        return
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def _alone_in(path: str) -> Iterator[bool]:
-    """One creator at a time; the kernel lets the next one in when a creator dies."""
-    if sys.platform == "win32":
-        yield False
-        return
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield True
-    finally:
-        os.close(fd)

@@ -21,6 +21,7 @@ import lmdb
 
 from continuum.errors import CommitUnknown, ContinuumError, ForkedStore, StoreClosed, StoreError
 from continuum.store import directory, trouble
+from continuum.store.system import system
 from continuum.store.watchers import Watchers
 
 __all__ = ["Environment", "Identity", "Transaction", "identity_of"]
@@ -57,7 +58,7 @@ class Environment:
         self._lmdb = _open(path, durability, map_size)
         self._known = int(self._lmdb.info()["last_txnid"])
         self._foreign = False
-        self.watchers = Watchers(os.path.join(path, directory.NOTIFY), self._moved)
+        self.watchers = Watchers(system.bells_in(os.path.join(path, directory.NOTIFY)), self._moved)
 
     # Coming and going
 

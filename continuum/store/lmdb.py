@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
-from typing import Final
 from weakref import WeakSet
 
 import lmdb
@@ -23,10 +22,9 @@ from continuum.store.bounds import STAMP, bounds, check_key
 from continuum.store.environment import Environment, Transaction
 from continuum.store.protocol import Batch, Hold, Watch
 from continuum.store.sharing import acquire
+from continuum.store.system import system
 
 __all__ = ["LmdbStore", "LmdbView"]
-
-MAP_SIZE: Final = 1 << 40
 
 
 class LmdbStore:
@@ -37,8 +35,9 @@ class LmdbStore:
     fraction; but the kernel may write it to the disk in any order, so **a power cut or a kernel crash
     can destroy the whole store**, not only the last commits. Keep a backup beside such a store.
 
-    `map_size`, in bytes, bounds the size of the file. It reserves addresses and no disk space; the
-    first handle of a process decides it.
+    `map_size`, in bytes, bounds the size of the file: 1 TiB by default. It reserves addresses and no
+    disk space; the first handle of a process decides it. On Windows the file is as long as the map,
+    sparse where the file system can, and the default is 16 GiB.
 
     Raises UnsupportedStore where `path` holds something else, or nothing and `create` is false;
     InsecureStore where others could write to it; StoreBusy where this process has it open with
@@ -53,7 +52,7 @@ class LmdbStore:
         path: str | os.PathLike[str],
         *,
         durability: str = "power",
-        map_size: int = MAP_SIZE,
+        map_size: int = system.MAP_SIZE,
         create: bool = True,
     ) -> None:
         if durability not in ("power", "process"):

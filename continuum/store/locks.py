@@ -3,16 +3,18 @@
 A lock belongs to an open file, so a second handle in the same process is refused like a second
 process. The file is deleted at release, so that names made up for the occasion leave nothing
 behind; whoever locks a file therefore looks whether it is still the one in the directory.
+
+How a file is locked and deleted is the operating system's matter, see :mod:`continuum.store.system`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from urllib.parse import quote
 
 from continuum.errors import BadValue, StoreError
+from continuum.store.system import system
 
 __all__ = ["FileHold", "take"]
 
@@ -32,10 +34,7 @@ class FileHold:
             _held.remove(self)
         except KeyError:
             return
-        # Before the lock goes: afterwards the file may be another's. Windows cannot delete it at all.
-        with contextlib.suppress(OSError):
-            os.unlink(self._path)
-        os.close(self._fd)
+        system.let_go(self._fd, self._path)
 
     def forget(self) -> None:
         """Close the file without freeing the lock, which is the parent process's."""
@@ -52,8 +51,7 @@ def _forget_inherited() -> None:
     _held.clear()
 
 
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forget_inherited)
+system.after_fork(_forget_inherited)
 
 
 def take(folder: str, name: str) -> FileHold | None:
@@ -61,10 +59,10 @@ def take(folder: str, name: str) -> FileHold | None:
     path = os.path.join(folder, _file_name(name))
     while True:
         try:
-            fd = _open(path)
+            fd = system.open_private(path)
         except OSError as error:
             raise StoreError(f"cannot take the lock {name!r} at {path}: {error.strerror}") from error
-        if not _lock(fd):
+        if not system.lock(fd):
             os.close(fd)
             return None
         if _is_at(fd, path):
@@ -80,14 +78,6 @@ def _file_name(name: str) -> str:
     return file_name
 
 
-def _open(path: str) -> int:
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    fd = os.open(path, flags, 0o600)
-    if sys.platform != "win32":
-        os.fchmod(fd, 0o600)
-    return fd
-
-
 def _is_at(fd: int, path: str) -> bool:
     """Whether the file is still in the directory: its last holder may have deleted it."""
     try:
@@ -101,29 +91,3 @@ def _write_owner(fd: int) -> None:
     with contextlib.suppress(OSError):
         os.ftruncate(fd, 0)
         os.write(fd, f"{os.getpid()}\n".encode())
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    # Windows lets nobody read what is locked: lock one byte far behind the text.
-    _LOCKED_BYTE = 1 << 20
-
-    def _lock(fd: int) -> bool:
-        os.lseek(fd, _LOCKED_BYTE, os.SEEK_SET)
-        try:
-            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        os.lseek(fd, 0, os.SEEK_SET)
-        return True
-
-else:
-    import fcntl
-
-    def _lock(fd: int) -> bool:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from continuum.errors import ForkedStore, StoreBusy
 from continuum.store import directory
 from continuum.store.environment import Environment, Identity, identity_of
+from continuum.store.system import system
 
 __all__ = ["acquire"]
 
@@ -73,5 +74,4 @@ def _after_fork() -> None:
     _guard = threading.Lock()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+system.after_fork(_after_fork)

@@ -11,10 +11,9 @@ import lmdb
 
 from continuum.errors import BadValue, CommitUnknown, ContinuumError, StoreError, StoreFull
 from continuum.store.bounds import LONGEST_KEY
+from continuum.store.system import system
 
 __all__ = ["explain", "outcome_unknown", "says_full"]
-
-NO_ROOM: Final = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
 LITTLE: Final = 16 << 20
 
@@ -25,7 +24,7 @@ def says_full(error: lmdb.Error, path: str) -> bool:
     LMDB reports a write that the disk took in part, which is how a disk becomes full, as EIO.
     """
     code = getattr(error, "code", None)
-    if isinstance(error, lmdb.MapFullError) or code in NO_ROOM:
+    if isinstance(error, lmdb.MapFullError) or code in system.NO_ROOM:
         return True
     return code == errno.EIO and (free := _free_bytes(path)) is not None and free < LITTLE
 

@@ -1,4 +1,4 @@
-"""Who is to be woken after a commit: in this process by a call, in others by their sockets."""
+"""Who is to be woken after a commit: in this process by a call, in others by their bells."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from continuum.store.notify import Folder, Listener
+from continuum.store.bells import Bells
+from continuum.store.notify import Listener
 
 __all__ = ["Watcher", "Watchers", "call"]
 
@@ -36,8 +37,8 @@ class Watcher:
 class Watchers:
     """All registrations of one store in this process. A listener runs while there are any."""
 
-    def __init__(self, folder: str, moved: Callable[[], bool]) -> None:
-        self._folder = Folder(folder)
+    def __init__(self, bells: Bells, moved: Callable[[], bool]) -> None:
+        self._bells = bells
         self._moved = moved
         self._lock = threading.Lock()
         self._watchers: tuple[Watcher, ...] = ()
@@ -48,7 +49,7 @@ class Watchers:
         with self._lock:
             self._watchers += (watcher,)
             if self._listener is None:
-                self._listener = Listener(self._folder, self._moved, self._wake_all)
+                self._listener = Listener(self._bells, self._moved, self._wake_all)
         return watcher
 
     def remove(self, watcher: Watcher) -> None:
@@ -67,7 +68,7 @@ class Watchers:
     def announce(self, owner: object) -> None:
         """Tell everybody but `owner` that something was committed."""
         listener = self._listener
-        self._folder.ring(listener.address if listener is not None else None)
+        self._bells.ring(listener.address if listener is not None else None)
         for watcher in self._watchers:
             if watcher.owner is not owner:
                 call(watcher.wake)
@@ -78,4 +79,4 @@ class Watchers:
 
     def close(self) -> None:
         self._keep(lambda _: False)
-        self._folder.close()
+        self._bells.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import signal
@@ -423,6 +424,27 @@ async def test_a_worker_that_died_while_idle_is_replaced(posted: Posted) -> None
         steps.perform(in_process("b", os.getpid))
         await posted.reach(2)
     assert posted.value("b") != posted.value("a")
+
+
+def test_a_worker_that_windows_says_is_gone_is_gone() -> None:
+    worker = processes.Worker(pickle.dumps(Codec()))
+    worker._requests.close()
+    worker._requests = Invalid()  # type: ignore[assignment]
+    assert worker.ask(b"request") is None
+    worker.dismiss()
+    assert worker.reap() == 0
+
+
+class Invalid:
+    """A pipe to a process that is gone, on Windows."""
+
+    def write(self, data: bytes) -> None:
+        pass
+
+    def flush(self) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    close = flush
 
 
 async def test_ctrl_c_is_left_to_the_parent(posted: Posted) -> None:

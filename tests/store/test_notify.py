@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from continuum.store import Batch, LmdbStore, MemoryStore, notify
+from continuum.store.bells import Bells, NoBells
 from continuum.store.memory import Space
+from continuum.store.sockets import Sockets
+from continuum.store.system import system
 
 Script = Callable[..., "subprocess.Popen[str]"]
 
@@ -79,7 +82,7 @@ def only_bells(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(notify.Folder, "_find_root", lambda self, path: None)
+    monkeypatch.setattr(system, "bells_in", lambda path: NoBells())
 
 
 def test_handles_of_one_process_wake_each_other_and_not_themselves(path: str, only_bells: None) -> None:
@@ -93,24 +96,24 @@ def test_handles_of_one_process_wake_each_other_and_not_themselves(path: str, on
     two.close()
 
 
-def bind(folder: notify.Folder) -> socket.socket:
-    bound = folder.bind()
+def bind(bells: Bells) -> socket.socket:
+    bound = bells.bind()
     assert bound is not None, "there are no sockets here"
     return bound[0]
 
 
 @pytest.mark.parametrize(("age", "heard"), [(0, 2), (10**10, 1)])
 def test_the_directory_is_read_again_while_its_clock_may_hide_a_change(tmp_path: Path, age: int, heard: int) -> None:
-    folder = notify.Folder(str(tmp_path))
+    bells = Sockets(str(tmp_path))
     stamp = time.time_ns() - age
-    bells = []
+    bound = []
     for _ in range(2):
-        bells.append(bind(folder))
+        bound.append(bind(bells))
         os.utime(tmp_path, ns=(stamp, stamp))
-        folder.ring(None)
-    assert len([bell for bell in bells if select.select([bell], [], [], 0)[0]]) == heard
-    folder.close()
-    for bell in bells:
+        bells.ring(None)
+    assert len([bell for bell in bound if select.select([bell], [], [], 0)[0]]) == heard
+    bells.close()
+    for bell in bound:
         bell.close()
 
 
