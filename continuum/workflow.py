@@ -75,7 +75,8 @@ class Workflow(Generic[P, R]):
         try:
             self._bind(*args, **kwargs)
         except TypeError as error:
-            raise BadArguments(f"{self.name}{self.signature}: {error}") from None
+            what = str(error).removeprefix(f"{self.function.__qualname__}() ")
+            raise BadArguments(f"{self.name}{self.signature}: {what}") from None
         return Invocation(self, args, kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Workflow[P, R]:
