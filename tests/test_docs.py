@@ -232,9 +232,11 @@ def _anchors(page: Path) -> set[str]:
 
 def test_every_command_has_a_section_with_an_example() -> None:
     index = ROOT / "docs" / "commands.md"
-    sections = {found["name"]: ROOT / "docs" / found["page"] for found in INDEXED.finditer(prose(index))}
-    assert set(sections) == _public_commands()
-    for name, page in sections.items():
+    rows = [found.group("name", "page", "anchor") for found in INDEXED.finditer(prose(index))]
+    assert {name for name, _, _ in rows} == _public_commands()
+    for name, where, anchor in rows:
+        page = ROOT / "docs" / where
+        assert anchor == name.lower()
         examples = " ".join(block.text for block in blocks(page) if block.info == "python" or block.file)
         assert f"{name}(" in examples, f"{page.name} has no example of {name}"
 
