@@ -1,0 +1,97 @@
+"""A run that comes to its end while what led there is still being committed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import anyio
+import pytest
+from hosts import TOO_LONG
+from posted import until
+
+from continuum import All, AsyncEngine, AsyncRun, Race, Save, workflow
+from continuum.errors import RunFailed
+from continuum.store.memory import MemoryStore, Space
+from continuum.store.protocol import Batch
+
+pytestmark = pytest.mark.anyio
+
+
+class SlowStore(MemoryStore):
+    """A store whose commits can be held up, and be let through one by one."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(space)
+        self.slow = False
+        self.commits = 0  # that were begun while it was slow
+        self._permits = threading.Semaphore(0)
+
+    def commit(self, batches: Sequence[Batch]) -> list[bool]:
+        if self.slow:
+            self.commits += 1
+            assert self._permits.acquire(timeout=TOO_LONG)
+        return super().commit(batches)
+
+    def let_one_through(self) -> None:
+        self._permits.release()
+
+
+@pytest.mark.parametrize("end", ["returns", "fails", "wins"])
+async def test_a_run_that_ends_while_an_earlier_batch_of_it_is_being_committed(end: str) -> None:
+    space = Space()
+    first, second = anyio.Event(), anyio.Event()
+    begun: list[str] = []
+    reached: list[str] = []
+    told: list[str] = []
+
+    async def step(name: str, gate: anyio.Event) -> str:
+        begun.append(name)
+        await gate.wait()
+        return name
+
+    def goes_on() -> Any:
+        yield Save(step, "first", first)
+        if end != "returns":
+            yield Save(step, "late", first)
+
+    def ends() -> Any:
+        yield Save(step, "second", second)
+        reached.append("the end")
+        if end == "fails":
+            raise LookupError("as asked")
+
+    @workflow
+    def runs() -> Any:
+        yield (Race if end == "wins" else All)(goes_on(), ends())
+        return "the end"
+
+    async def wait(run: AsyncRun[Any]) -> None:
+        try:
+            told.append(await run.result())
+        except RunFailed as error:
+            told.append(repr(error.__cause__))
+
+    store = SlowStore(space)
+    async with AsyncEngine(store, workflows=[runs], grace=0.0) as engine, anyio.create_task_group() as group:
+        group.start_soon(wait, await engine.start(runs(), id="r"))
+        await until(lambda: begun == ["first", "second"])
+        store.slow = True
+        first.set()
+        await until(lambda: store.commits == 1)
+        second.set()
+        await until(lambda: reached == ["the end"])
+        store.let_one_through()
+        await until(lambda: store.commits == 2)
+        await anyio.wait_all_tasks_blocked()
+        assert told == [], "the end was told before it was written down"
+        store.slow = False
+        store.let_one_through()
+        await until(lambda: len(told) == 1)
+        assert told == ["LookupError('as asked')" if end == "fails" else "the end"]
+    async with AsyncEngine(MemoryStore(space), workflows=[runs]) as engine:
+        assert await engine.run("r").status() == ("failed" if end == "fails" else "completed")
+        assert [step.value for step in (await engine.run("r").history())[:2]] == ["first", "second"]
+    assert begun == ["first", "second"], "a step was begun that had been called off"
+    assert reached == ["the end"]
