@@ -16,6 +16,7 @@ import anyio
 
 from continuum.commands import check_id, check_queue
 from continuum.description import Description, HistoryStep, describe, history_step
+from continuum.door import check_limit, check_priority, name_of_workflow, status_of
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadValue, ContinuumError, NotAWorkflow, StoreClosed, UnknownWorkflow
 from continuum.journal import MARKS, Failure, RunId, Status
@@ -199,10 +200,8 @@ class Client:
         self, *, status: str | None = None, workflow: str | Workflow[..., Any] | None = None, limit: int | None = None
     ) -> list[AsyncRun[Any]]:
         """The runs, newest first; of one status or one workflow, if they are given. Raises BadValue."""
-        name = workflow.name if isinstance(workflow, Workflow) else workflow
-        if limit is not None and (not isinstance(limit, int) or limit < 0):
-            raise BadValue(f"limit must be a whole number and not negative, not {limit!r}")
-        infos = await self.read(partial(self.ledger.runs, status=_status(status), workflow=name, limit=limit))
+        asked, name, most = status_of(status), name_of_workflow(workflow), check_limit(limit)
+        infos = await self.read(partial(self.ledger.runs, status=asked, workflow=name, limit=most))
         return [AsyncRun(self, info.id, describe(info)) for info in infos]
 
     # What handles use
@@ -381,8 +380,6 @@ class Client:
         timeout: Duration | None,
     ) -> tuple[RunRecord, int | None]:
         workflow, now = self._known(invocation), self._clock()
-        if not isinstance(priority, int):
-            raise BadValue(f"priority must be a whole number, not {priority!r}")
         limit = workflow.timeout if timeout is None else nanoseconds(timeout, "timeout")
         arguments = (invocation.args, dict(invocation.kwargs))
         record = RunRecord(
@@ -392,11 +389,12 @@ class Client:
             check_queue(workflow.queue or self._default_queue if queue is None else queue),
             now,
             self.stamps.entropy(16).hex(),
-            priority,
+            check_priority(priority),
             None if limit is None else now + limit,
             payload=self._encoded(workflow, arguments),
         )
-        return record, None if not delay else now + nanoseconds(delay, "delay")
+        later = 0 if delay is None else nanoseconds(delay, "delay")
+        return record, now + later if later else None
 
     def _encoded(self, workflow: Workflow[..., Any], arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
         return self.ledger.codec.encode(arguments, f"the arguments of {workflow.name}")
@@ -418,10 +416,3 @@ class _Waiter:
         self.count = 0
         self.changed = anyio.Event()
         self.end: RunEnd | None = None
-
-
-def _status(word: str | None) -> Status | None:
-    try:
-        return None if word is None else Status(word)
-    except ValueError:
-        raise BadValue(f"no status {word!r}; it is one of {', '.join(Status)}") from None

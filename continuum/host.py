@@ -20,8 +20,8 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from continuum.client import AsyncRun, Client
-from continuum.commands import check_queue
-from continuum.durations import Duration
+from continuum.door import check_count, check_queues
+from continuum.durations import NANOSECONDS, Duration, nanoseconds
 from continuum.engine.scheduler import Scheduler
 from continuum.errors import BadValue, StoreBusy, StoreClosed
 from continuum.offloop import on_thread
@@ -50,8 +50,8 @@ class AsyncEngine:
     knows. With ``work=False`` it starts, sends and reads but executes nothing, and with ``create=False``
     it refuses a store that is not there. It takes runs of its `queues`, and performs at most
     `concurrency` steps at a time. ``durability="process"`` skips fsync: what was acknowledged survives
-    ``kill -9``, but a power cut may destroy the store. On leaving, steps in flight get `grace` seconds;
-    what has not ended then is repeated by whoever goes on.
+    ``kill -9``, but a power cut may destroy the store. On leaving, steps in flight get `grace`
+    (seconds, a timedelta or text); what has not ended then is repeated by whoever goes on.
 
     Raises on entering: StoreError and its kinds (StoreBusy where another worker has the store);
     on making: BadValue, NotAWorkflow.
@@ -73,20 +73,20 @@ class AsyncEngine:
         concurrency: int = DEFAULT_CONCURRENCY,
         durability: Literal["power", "process"] = "power",
         payload_limit: int = PAYLOAD_LIMIT,
-        grace: float = GRACE,
+        grace: Duration = GRACE,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.registry = Registry(workflows)
         self._where = store
-        self._queues = _checked_queues(queues)
-        self._concurrency = _checked_count(concurrency, "concurrency")
-        self._codec = Codec(_checked_count(payload_limit, "payload_limit"))
+        self._queues = check_queues(queues)
+        self._concurrency = check_count(concurrency, "concurrency")
+        self._codec = Codec(check_count(payload_limit, "payload_limit"))
         if durability not in ("power", "process"):
             raise BadValue(f"durability must be 'power' or 'process', not {durability!r}")
         self._durability: Literal["power", "process"] = durability
         self._works = work
         self._create = create
-        self._grace = grace
+        self._grace = nanoseconds(grace, "grace") / NANOSECONDS
         self._clock = clock
         self._client: Client | None = None
         self._scheduler: Scheduler | None = None
@@ -251,18 +251,3 @@ class _Unwrapped:
             if len(group.exceptions) > 1:
                 raise
             raise group.exceptions[0] from group.exceptions[0].__cause__
-
-
-def _checked_queues(queues: Iterable[str]) -> list[str]:
-    if isinstance(queues, str):
-        raise BadValue(f"queues must be a list of names, such as [{queues!r}]")
-    checked = [check_queue(queue) for queue in queues]
-    if not checked:
-        raise BadValue("queues must name at least one queue")
-    return checked
-
-
-def _checked_count(count: object, what: str) -> int:
-    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        raise BadValue(f"{what} must be a whole number of 1 or more, not {count!r}")
-    return count

@@ -156,6 +156,8 @@ class Registry:
 
     def __init__(self, workflows: Iterable[Workflow[..., Any]] = ()) -> None:
         self._workflows: dict[str, Workflow[..., Any]] = {}
+        if isinstance(workflows, Workflow) or not isinstance(workflows, Iterable):
+            raise BadValue(f"workflows must be a list of workflows, such as [order], not {workflows!r}")
         for each in workflows:
             self.add(each)
 

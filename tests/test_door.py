@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ def plain() -> int:
 
 
 LIMIT = 10_000
+NAN, INFINITY = float("nan"), float("inf")
 
 BAD: dict[str, tuple[Callable[[Engine], Any], type[Exception], str]] = {
     "no call": (lambda engine: engine.start(order), NotAWorkflow, r"call it: order\(\.\.\.\)"),
@@ -79,8 +81,27 @@ BAD: dict[str, tuple[Callable[[Engine], Any], type[Exception], str]] = {
     "empty queue": (lambda engine: engine.start(order(), queue=""), BadValue, "queue"),
     "priority in words": (lambda engine: engine.start(order(), priority="high"), BadValue, "priority"),
     "priority in halves": (lambda engine: engine.start(order(), priority=1.5), BadValue, "priority"),
+    "priority that is a truth": (lambda engine: engine.start(order(), priority=True), BadValue, "priority.*True"),
+    "priority out of range": (lambda engine: engine.start(order(), priority=10**30), BadValue, "2,147,483,647"),
+    "no priority": (lambda engine: engine.start(order(), priority=None), BadValue, "priority"),  # type: ignore[arg-type]
     "negative delay": (lambda engine: engine.start(order(), delay=-1), BadValue, "delay"),
     "delay in words": (lambda engine: engine.start(order(), delay="soon"), BadValue, "soon"),
+    "delay that is no number": (lambda engine: engine.start(order(), delay=NAN), BadValue, "finite"),
+    "delay without an end": (lambda engine: engine.start(order(), delay=INFINITY), BadValue, "finite"),
+    "empty delay": (lambda engine: engine.start(order(), delay=""), BadValue, "delay"),
+    "delay that is a truth": (lambda engine: engine.start(order(), delay=False), BadValue, "delay"),
+    "timeout that is no number": (
+        lambda engine: engine.start(order(), timeout=NAN),
+        BadValue,
+        "finite",
+    ),
+    "timeout without an end": (
+        lambda engine: engine.start(order(), timeout=INFINITY),
+        BadValue,
+        "finite",
+    ),
+    "timeout that is a truth": (lambda engine: engine.start(order(), timeout=True), BadValue, "timeout"),
+    "queue that is a number": (lambda engine: engine.start(order(), queue=7), BadValue, "queue.*7"),  # type: ignore[arg-type]
     "negative timeout": (lambda engine: engine.start(order(), timeout=-1), BadValue, "timeout"),
     "event without a name": (lambda engine: engine.run("there").send(""), BadValue, "name of an event"),
     "event named by a number": (lambda engine: engine.run("there").send(7), BadValue, "name of an event"),
@@ -101,8 +122,23 @@ BAD: dict[str, tuple[Callable[[Engine], Any], type[Exception], str]] = {
     "run with a bad id": (lambda engine: engine.run("a\nb"), InvalidId, "printable"),
     "unknown status": (lambda engine: engine.runs(status="done"), BadValue, "'done'.*completed"),
     "negative limit": (lambda engine: engine.runs(limit=-1), BadValue, "limit"),
+    "limit that is a truth": (lambda engine: engine.runs(limit=True), BadValue, "limit"),
+    "status that is a number": (lambda engine: engine.runs(status=7), BadValue, "no status 7"),  # type: ignore[arg-type]
+    "workflow that is a number": (lambda engine: engine.runs(workflow=7), BadValue, "workflow.*7"),  # type: ignore[arg-type]
+    "workflow that was called": (
+        lambda engine: engine.runs(workflow=order()),  # type: ignore[arg-type]
+        BadValue,
+        r"workflow.*order\(\)",
+    ),
     "limit in words": (lambda engine: engine.runs(limit="5"), BadValue, "limit"),
     "negative patience": (lambda engine: engine.run("there").result(-1), BadValue, "timeout"),
+    "patience in words": (lambda engine: engine.run("there").result("soon"), BadValue, "timeout.*'soon'"),
+    "patience without an end": (
+        lambda engine: engine.run("there").result(INFINITY),
+        BadValue,
+        "finite",
+    ),
+    "patience that is no number": (lambda engine: engine.run("there").wait(NAN), BadValue, "finite"),
     "cancel for a number": (lambda engine: engine.run("there").cancel(7), BadValue, "reason"),
 }
 
@@ -130,6 +166,53 @@ def test_what_is_no_workflow_cannot_be_registered(where: str) -> None:
 def test_two_workflows_of_one_name_are_refused(where: str) -> None:
     with pytest.raises(BadValue, match="two workflows are called 'order'"):
         Engine(where, workflows=[order, workflow(name="order")(other.function)])
+
+
+@pytest.mark.parametrize("workflows", [order, "order", 7, None])
+def test_workflows_that_are_no_list_are_refused(where: str, workflows: Any) -> None:
+    with pytest.raises(ContinuumError, match="workflow"):
+        Engine(where, workflows=workflows)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"concurrency": 0},
+        {"concurrency": -1},
+        {"concurrency": 1.5},
+        {"concurrency": True},
+        {"concurrency": "many"},
+        {"queues": ()},
+        {"queues": "default"},
+        {"queues": None},
+        {"queues": 7},
+        {"queues": [""]},
+        {"queues": ["a\nb"]},
+        {"queues": [7]},
+        {"durability": "maybe"},
+        {"payload_limit": 0},
+        {"grace": -1},
+        {"grace": NAN},
+        {"grace": INFINITY},
+        {"grace": "a while"},
+        {"grace": None},
+    ],
+    ids=repr,
+)
+def test_options_that_make_no_sense_are_refused_on_making(tmp_path: Path, options: dict[str, Any]) -> None:
+    (name,) = options
+    with pytest.raises(BadValue, match=name.removesuffix("s")):
+        Engine(tmp_path / "store", workflows=[order], **options)
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_widest_priorities_and_limits_are_fine(open_engine: OpenEngine) -> None:
+    most = 2**31 - 1
+    with open_engine(work=False) as client:
+        for priority in (0, -most, 1, most):
+            client.start(order(), id=str(priority), priority=priority)
+        assert len(client.runs(limit=10**30)) == 4
+        assert client.runs(workflow="nothing") == []
 
 
 def test_the_same_workflow_twice_is_one(where: str) -> None:

@@ -367,22 +367,6 @@ async def test_result_that_comes_too_late_says_how_the_run_stands(where: str) ->
             await run.send("event")
 
 
-async def test_refused_on_making_are_options_that_make_no_sense() -> None:
-    for options in (
-        {"concurrency": 0},
-        {"concurrency": 1.5},
-        {"concurrency": True},
-        {"queues": ()},
-        {"queues": "default"},
-        {"queues": [""]},
-        {"queues": ["a\nb"]},
-        {"durability": "maybe"},
-        {"payload_limit": 0},
-    ):
-        with pytest.raises(BadValue, match=next(iter(options)).removesuffix("s")[:5]):
-            AsyncEngine("memory://", **options)  # type: ignore[arg-type]
-
-
 async def test_a_closed_engine_writes_nothing_more(where: str) -> None:
     @workflow
     def naps() -> Any:
