@@ -29,6 +29,15 @@ def eventually(condition: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
+def is_gone(pid: int) -> bool:
+    """Whether there is no such process any more."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def dump(where: str) -> list[tuple[bytes, bytes]]:
     """Everything that a store holds."""
     store = open_store(where)

@@ -61,6 +61,11 @@ class Results:
         key = keys.shared(share.digest)
         data = view.get(key)
         found = None if data is None else self._standing(view, share, read(self._codec, SharedResult, key, data), now)
+        if found is not None and found.step != share.step:
+            raise BadValue(
+                f"once= of step {share.step!r}: the key belongs to step {found.step!r}, see run {found.run_id!r}; "
+                f"use another key, or name={found.step!r} if it is the same step"
+            )
         mine = found is not None and _is_of(found, run_id, position)
         if mine and found is not None and found.failed:
             found = None  # a retry by hand is the way out of it
@@ -77,11 +82,6 @@ class Results:
 
     def _standing(self, view: View, share: Share, found: SharedResult, now: int) -> SharedResult | None:
         """What is there, as it stands by now: expired, done, given up, or at work."""
-        if share.once and found.step != share.step:
-            raise BadValue(
-                f"once= of step {share.step!r}: the key belongs to step {found.step!r}, see run {found.run_id!r}; "
-                f"use another key, or name={found.step!r} if it is the same step"
-            )
         if found.state == "done":
             return None if found.expires is not None and found.expires <= now else found
         part, *_ = self._part_and_result(view, keys.part(found.run_id, share.digest, tuple(found.position)))

@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.to_thread import run_sync
+from hosts import is_gone
 from posted import TOO_LONG, Posted, until
 
 from continuum.engine import processes
@@ -58,14 +59,6 @@ def hanging(begun: Path) -> Any:
 async def read(pipe: Path) -> int:
     with anyio.fail_after(TOO_LONG):
         return int(await run_sync(pipe.read_text, abandon_on_cancel=True))
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 # Results and errors

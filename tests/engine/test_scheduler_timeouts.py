@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 from crashing import Crashes, crash_everywhere
-from hosts import TOO_LONG, OpenEngine, eventually
+from hosts import TOO_LONG, OpenEngine, eventually, is_gone
 
 from continuum import Engine, Receive, Retry, Save, StepTimeout, workflow
 from continuum.errors import RunFailed
@@ -88,14 +88,6 @@ def hang_in_process(told: str) -> None:
     with open(told, "a") as file:
         file.write(f"{os.getpid()}\n")
     time.sleep(3600)
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
 
 
 def pids(told: Path) -> list[int]:
@@ -193,7 +185,7 @@ def test_attempts_that_take_too_long_are_counted_over_crashes(lives: int, on: st
             error, attempts = outcome
             assert isinstance(error, StepTimeout)
             assert attempts == [2]
-            assert 2 <= len(calls) <= 2 + crashes.count
+            assert len(calls) <= 2 + crashes.count  # one may be over before its thread was there
 
         return crashes, check
 

@@ -184,6 +184,8 @@ def test_a_key_belongs_to_one_step(shop: Shop) -> None:
     shop.ask("a")
     with pytest.raises(BadValue, match="of step 'email': the key belongs to step 'charge', see run 'a'"):
         shop.ask("b", Share(ONCE.digest, "email", True, None))
+    shop.over("a", None)
+    assert shop.ask("b", Share(ONCE.digest, "email", True, None)) is None, "as long as it has something of it"
 
 
 def test_a_failure_that_was_kept_is_given_to_all_but_to_who_made_it(shop: Shop) -> None:
