@@ -3,7 +3,8 @@
 Workflows are plain generators that yield commands; an engine performs each command, records its
 result in a store, and replays the record after a restart. Where things are:
 
-* :mod:`continuum.commands`: what a workflow may yield
+* :mod:`continuum.commands`: what a workflow may yield; :mod:`continuum.steps` and :mod:`continuum.branches` have
+  the commands that those are about
 * :mod:`continuum.workflow`: the decorator, Invocation, the registry
 * :mod:`continuum.errors`: every error, its tree drawn on top
 * :mod:`continuum.blocking`, :mod:`continuum.host`: Engine and AsyncEngine

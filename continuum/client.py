@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import anyio
 
-from continuum.commands import check_id, check_queue
+from continuum.checks import check_id, check_queue
 from continuum.description import Description, HistoryStep, describe, history_step
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadValue, ContinuumError, NotAWorkflow, StoreClosed, UnknownWorkflow

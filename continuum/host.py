@@ -19,8 +19,8 @@ from typing import Any, Final, Literal, Self, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint
 
+from continuum.checks import check_queue
 from continuum.client import AsyncRun, Client
-from continuum.commands import check_queue
 from continuum.durations import Duration
 from continuum.engine.scheduler import Scheduler
 from continuum.errors import BadValue, StoreBusy, StoreClosed

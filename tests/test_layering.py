@@ -29,11 +29,21 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "continuum.durations": ("continuum.errors",),
     "continuum.workflow": ("continuum.durations", "continuum.errors"),
     "continuum.retry": ("continuum.durations", "continuum.errors"),
-    "continuum.commands": ("continuum.durations", "continuum.errors", "continuum.retry", "continuum.workflow"),
-    "continuum.dag": ("continuum.commands", "continuum.errors"),
+    "continuum.checks": ("continuum.durations", "continuum.errors", "continuum.workflow"),
+    "continuum.command": (),
+    "continuum.steps": (
+        "continuum.checks", "continuum.command", "continuum.durations", "continuum.errors", "continuum.retry",
+        "continuum.workflow",
+    ),
+    "continuum.branches": ("continuum.command", "continuum.errors", "continuum.steps", "continuum.workflow"),
+    "continuum.commands": (
+        "continuum.branches", "continuum.checks", "continuum.command", "continuum.durations", "continuum.errors",
+        "continuum.retry", "continuum.steps", "continuum.workflow",
+    ),
+    "continuum.dag": ("continuum.branches", "continuum.commands", "continuum.errors", "continuum.steps"),
     MACHINE: (
-        MACHINE, "continuum.commands", "continuum.durations", "continuum.errors", "continuum.journal",
-        "continuum.retry", "continuum.workflow",
+        MACHINE, "continuum.branches", "continuum.commands", "continuum.durations", "continuum.errors",
+        "continuum.journal", "continuum.retry", "continuum.workflow",
     ),
     "continuum.store.protocol": (),
     "continuum.store.keys": ("continuum.errors", "continuum.journal"),
@@ -42,7 +52,10 @@ ARROWS: dict[str, tuple[str, ...]] = {
 
 NEVER: list[tuple[str, str]] = [
     ("continuum.store", "continuum.engine"),
+    ("continuum.store", "continuum.branches"),
+    ("continuum.store", "continuum.command"),
     ("continuum.store", "continuum.commands"),
+    ("continuum.store", "continuum.steps"),
     ("continuum.store", "continuum.client"),
     ("continuum.store", "continuum.host"),
     ("continuum.store", "continuum.blocking"),
