@@ -20,11 +20,12 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from continuum.checks import check_queue
-from continuum.client import AsyncRun, Client
+from continuum.client import Client
 from continuum.durations import Duration
 from continuum.engine.scheduler import Scheduler
 from continuum.errors import BadValue, StoreBusy, StoreClosed
 from continuum.offloop import on_thread
+from continuum.runs import AsyncRun
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
 from continuum.store.opening import open_store
