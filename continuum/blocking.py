@@ -16,10 +16,10 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from continuum.client import AsyncRun
 from continuum.durations import Duration
 from continuum.errors import StoreClosed
 from continuum.host import AsyncEngine
+from continuum.runs import AsyncRun
 from continuum.workflow import Invocation, Workflow
 
 __all__ = ["Engine", "Run"]

@@ -7,116 +7,33 @@ the client, is the business of :mod:`continuum.host`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from copy import copy
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import anyio
 
-from continuum.commands import check_id, check_queue
-from continuum.description import Description, HistoryStep, describe, history_step
+from continuum.checks import check_id, check_queue
+from continuum.description import describe
 from continuum.door import check_limit, check_priority, name_of_workflow, status_of
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadValue, ContinuumError, NotAWorkflow, StoreClosed, UnknownWorkflow
-from continuum.journal import MARKS, Failure, RunId, Status
+from continuum.journal import RunId, Status
 from continuum.mailbox import Mailbox
+from continuum.runs import AsyncRun
 from continuum.stamps import Stamps
 from continuum.store.committer import Committer, Job, single
-from continuum.store.ends import outcome_of
-from continuum.store.ledger import HistoryRow, Ledger, Plan
-from continuum.store.preview import preview
+from continuum.store.ledger import Ledger, Plan
 from continuum.store.protocol import Store, View
 from continuum.store.records import Message, RunEnd, RunRecord
 from continuum.workflow import Invocation, Registry, Workflow
 
-__all__ = ["AsyncRun", "Client"]
+__all__ = ["Client"]
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 Call = Callable[[], object]
-
-
-class AsyncRun(Generic[T_co]):
-    """A handle to one run. Making it asks nothing; every method asks the store.
-
-    Each raises RunNotFound if there is no such run. `listed` is how it stood when it was listed.
-    """
-
-    def __init__(self, client: Client, run_id: str, listed: Description | None = None) -> None:
-        self._client = client
-        self.id = run_id
-        self.listed = listed
-
-    def __repr__(self) -> str:
-        return f"<run {self.id!r}>"
-
-    def __await__(self) -> Generator[Any, Any, AsyncRun[T_co]]:
-        """Check that the run exists, and give the handle."""
-        yield from self.status().__await__()
-        return self
-
-    async def result(self, timeout: Duration | None = None) -> T_co:
-        """Wait until the run has ended, and give its result; `timeout` is seconds, a timedelta or text.
-
-        Raises RunFailed (the workflow's own exception is its cause), RunCancelled, RunReverted,
-        RunTimedOut, or TimeoutError if it has not ended in time; then it goes on all the same.
-        """
-        end = await self._client.wait_for_end(self.id, timeout)
-        outcome = outcome_of(self._client.ledger.codec, self.id, end)
-        if isinstance(outcome, Failure):
-            raise outcome.error
-        result: T_co = outcome.value
-        return result
-
-    async def wait(self, timeout: Duration | None = None) -> str:
-        """Wait until the run has ended, and give its status word; loads nothing. Raises TimeoutError."""
-        return (await self._client.wait_for_end(self.id, timeout)).status.value
-
-    async def status(self) -> str:
-        """One of the status words, such as ``"waiting"``."""
-        state = await self._client.read(partial(self._client.ledger.state, run_id=self.id))
-        return state.status.value
-
-    async def describe(self) -> Description:
-        """How the run stands, with what it was started with and how it ended; loads nothing."""
-        return describe(await self._client.read(partial(self._client.ledger.info, run_id=self.id)))
-
-    async def send(self, name: str, payload: Any = None) -> None:
-        """Send an event; it is durable on return. Raises RunFinished, UnpicklableValue, PayloadTooLarge."""
-        await self._client.send(self.id, name, payload)
-
-    async def cancel(self, reason: str = "") -> None:
-        """Ask the run to end: Cancelled is raised at its yield. The second time it ends at once.
-
-        Raises RunFinished if it has ended.
-        """
-        await self._client.cancel(self.id, reason)
-
-    async def retry(self) -> None:
-        """Let a failed run go on from the step that failed. Raises WrongState if it did not fail."""
-        await self._client.retry(self.id)
-
-    async def state(self) -> dict[str, Any]:
-        """What the run has published."""
-        payload = await self._client.read(partial(self._client.ledger.published, run_id=self.id))
-        published: dict[str, Any] = {} if payload is None else self._client.ledger.codec.decode(payload)
-        return published
-
-    async def published(self) -> Any:
-        """What the run has published as people see it, None if nothing; loads nothing."""
-        payload = await self._client.read(partial(self._client.ledger.published, run_id=self.id))
-        return None if payload is None else preview(payload)
-
-    async def history(self) -> list[HistoryStep]:
-        """The completed commands of the run, in the order of their completion."""
-        rows = await self.recorded()
-        return [history_step(row) for row in rows if row.kind not in MARKS]
-
-    async def recorded(self, start: int = 0, limit: int | None = None) -> list[HistoryRow]:
-        """The entries of the run's journal from that number on, `limit` at most; values stay as they are stored."""
-        return await self._client.read(partial(self._client.ledger.history, run_id=self.id, start=start, limit=limit))
 
 
 class Worker(Protocol):

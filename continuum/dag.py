@@ -16,8 +16,10 @@ from functools import partial
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, overload
 
-from continuum.commands import All, Ensure, Save, makes_branch, step_name
+from continuum.branches import makes_branch
+from continuum.commands import All, Ensure, Save
 from continuum.errors import BadValue
+from continuum.steps import step_name
 
 __all__ = ["Dag"]
 

@@ -1,7 +1,7 @@
 """What is asked of engines and clients, looked at before anything is done about it.
 
 Each of these gives back what it was given if it makes sense, and raises BadValue if not. What commands
-take is looked at in :mod:`continuum.commands`, lengths of time in :mod:`continuum.durations`.
+take is looked at in :mod:`continuum.checks`, lengths of time in :mod:`continuum.durations`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from continuum.commands import check_queue
+from continuum.checks import check_queue
 from continuum.errors import BadValue
 from continuum.journal import Status
 from continuum.workflow import Workflow

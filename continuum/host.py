@@ -19,12 +19,13 @@ from typing import Any, Final, Literal, Self, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint
 
-from continuum.client import AsyncRun, Client
+from continuum.client import Client
 from continuum.door import check_count, check_queues
 from continuum.durations import NANOSECONDS, Duration, nanoseconds
 from continuum.engine.scheduler import Scheduler
 from continuum.errors import BadValue, StoreBusy, StoreClosed
 from continuum.offloop import on_thread
+from continuum.runs import AsyncRun
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
 from continuum.store.opening import open_store

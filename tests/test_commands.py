@@ -40,9 +40,10 @@ from continuum import (
     step,
     workflow,
 )
-from continuum.commands import check_id, step_name
+from continuum.checks import check_id
 from continuum.durations import NANOSECONDS
 from continuum.errors import BadValue
+from continuum.steps import step_name
 
 
 def charge(order_id: str, amount: int = 0) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from continuum.blocking import Engine
-from continuum.commands import check_id, check_queue
+from continuum.checks import check_id, check_queue
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import StoreError, UsageError
 

@@ -16,7 +16,8 @@ from pathlib import PurePath
 from types import GeneratorType
 from typing import Any
 
-from continuum.commands import Branch, Command
+from continuum.branches import Branch
+from continuum.commands import Command
 from continuum.engine.machine.outcome import NOTHING, discard
 from continuum.engine.machine.replay import Journal, described
 from continuum.errors import BadCommand, Cancelled

@@ -1,0 +1,109 @@
+"""Branches: the commands that do several things side by side."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from types import GeneratorType
+from typing import Any, TypeAlias
+
+from continuum.command import Command, fill
+from continuum.errors import BadValue
+from continuum.steps import Save, check_step, step_name
+from continuum.workflow import Invocation, Workflow
+
+__all__ = ["All", "Branch", "Map", "Race", "makes_branch"]
+
+Branch: TypeAlias = Command[Any] | Generator[Any, Any, Any] | Invocation[Any]
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class All(Command[list[Any]]):
+    """Run branches side by side and give the list of their results, in the branches' order.
+
+    A branch is a command, a generator or an Invocation. The first failure cancels the others and is
+    raised; with `return_exceptions` the list holds the errors instead.
+    """
+
+    branches: tuple[Branch, ...]
+    return_exceptions: bool
+
+    def __init__(self, *branches: Branch, return_exceptions: bool = False) -> None:
+        for branch in branches:
+            _check_branch(branch, "All")
+        fill(self, "branches", branches)
+        fill(self, "return_exceptions", return_exceptions)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Race(Command[tuple[int, Any]]):
+    """Run branches side by side until one ends, and give (its index, its result).
+
+    The others are cancelled. If the first to end raised, its error is raised.
+    """
+
+    branches: tuple[Branch, ...]
+
+    def __init__(self, *branches: Branch) -> None:
+        if not branches:
+            raise BadValue("Race needs at least one branch: an empty one would never end")
+        for branch in branches:
+            _check_branch(branch, "Race")
+        fill(self, "branches", branches)
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Map(Command[list[Any]]):
+    """Apply `fn` to each item side by side, at most `limit` at a time; results in the items' order.
+
+    A plain or async function is one step per item; a generator function or a workflow is one branch
+    per item. Failures are treated as in :class:`All`.
+
+    >>> Map(len, ["a", "bb"], limit=1).limit
+    1
+    """
+
+    fn: Callable[[Any], Any]
+    items: tuple[Any, ...]
+    limit: int | None
+    return_exceptions: bool
+
+    def __init__(
+        self,
+        fn: Callable[[Any], Any],
+        items: Iterable[Any],
+        limit: int | None = None,
+        *,
+        return_exceptions: bool = False,
+    ) -> None:
+        if not makes_branch(fn):
+            check_step(fn)
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise BadValue(f"Map(limit=) must be 1 or more, not {limit!r}")
+        fill(self, "fn", fn)
+        fill(self, "items", tuple(items))
+        fill(self, "limit", limit)
+        fill(self, "return_exceptions", return_exceptions)
+
+    def branch(self, index: int) -> Branch:
+        """The branch for the item at `index`."""
+        item = self.items[index]
+        if makes_branch(self.fn):
+            made: Branch = self.fn(item)
+            return made
+        return Save(self.fn, item)
+
+
+def makes_branch(fn: object) -> bool:
+    """Whether a call of it makes a branch: of a generator function or a workflow; else it is a step."""
+    return isinstance(fn, Workflow) or inspect.isgeneratorfunction(fn)
+
+
+def _check_branch(branch: object, what: str) -> None:
+    if isinstance(branch, Command | GeneratorType | Invocation):
+        return
+    if isinstance(branch, Workflow) or inspect.isgeneratorfunction(branch):
+        raise BadValue(f"a branch of {what} must be called: {step_name(branch)}(...)")
+    hint = f"; wrap it: Save({step_name(branch)})" if callable(branch) else ""
+    raise BadValue(f"a branch of {what} is a command, a generator or an Invocation, not {branch!r}{hint}")

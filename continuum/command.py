@@ -1,0 +1,23 @@
+"""The root of all commands. They are in :mod:`continuum.commands`, those with the most to say in files of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any, Final, Generic, TypeVar
+
+__all__ = ["Command", "fill"]
+
+T_co = TypeVar("T_co", covariant=True)
+
+fill: Final = object.__setattr__
+"""How a frozen value fills its own fields."""
+
+
+class Command(Generic[T_co]):
+    """The root of all commands; `T_co` is what the workflow gets back."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Generator[Command[Any], Any, T_co]:
+        result: T_co = yield self
+        return result

@@ -1,0 +1,228 @@
+"""Steps: the command that runs one, how it is to be run, and what may be one."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
+
+from continuum.checks import check_positive, check_text
+from continuum.command import Command, fill
+from continuum.durations import Duration
+from continuum.errors import BadValue
+from continuum.retry import Retry
+from continuum.workflow import Workflow
+
+__all__ = ["Executor", "Save", "StepOptions", "check_step", "step", "step_name"]
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+F = TypeVar("F", bound=Callable[..., Any])
+
+Executor: TypeAlias = Literal["thread", "inline", "process"]
+_EXECUTORS: Final = ("thread", "inline", "process")
+
+_GENERATOR_FLAGS: Final = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+
+
+@dataclass(frozen=True, slots=True)
+class StepOptions:
+    """How a step is to be run. `timeout` and `cache` are nanoseconds; `executor` None lets the function decide."""
+
+    retry: Retry = Retry.none
+    timeout: int | None = None
+    compensate: Callable[[Any], Any] | None = None
+    key: str | None = None
+    executor: Executor | None = None
+    at_most_once: bool = False
+    cache: int | None = None
+    once: str | None = None
+
+    def merged(
+        self,
+        retry: Retry | None,
+        timeout: Duration | None,
+        compensate: Callable[[Any], Any] | None,
+        key: str | None,
+        executor: Executor | None,
+        at_most_once: bool | None,
+        cache: Duration | None,
+        once: str | None,
+    ) -> StepOptions:
+        """These options with every one replaced that is given. Raises BadValue for a bad one."""
+        if retry is not None and not isinstance(retry, Retry):
+            raise BadValue(f"retry must be a Retry, such as Retry(attempts=5), not {retry!r}")
+        if executor is not None and executor not in _EXECUTORS:
+            raise BadValue(f"executor must be one of {', '.join(_EXECUTORS)}, not {executor!r}")
+        if compensate is not None:
+            check_step(compensate)
+        limit = self.timeout if timeout is None else check_positive(timeout, "timeout")
+        return StepOptions(
+            retry=self.retry if retry is None else retry,
+            timeout=limit,
+            compensate=self.compensate if compensate is None else compensate,
+            key=self.key if key is None else check_text(key, "key"),
+            executor=self.executor if executor is None else executor,
+            at_most_once=self.at_most_once if at_most_once is None else bool(at_most_once),
+            cache=self.cache if cache is None else check_positive(cache, "cache"),
+            once=self.once if once is None else check_text(once, "once"),
+        )
+
+
+_DEFAULTS: Final = StepOptions()
+_ATTACHED: Final = "__continuum_step__"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Save(Command[T_co]):
+    """Run a step, ``fn(*args)``, and remember its result: a recorded step never runs again.
+
+    `fn` is an ordinary function, sync or async; for keyword arguments use functools.partial. Sync
+    functions run in a thread, async ones on the host's loop; `executor` chooses ``"thread"``,
+    ``"inline"`` (on the loop: for what returns at once) or ``"process"`` (a worker process: for what
+    needs a core, or must be killable). `retry` is a :class:`Retry` (default: one attempt), `timeout` a
+    duration for each attempt, after which :exc:`StepTimeout` is raised. ``compensate(result)`` undoes
+    the step when the run reverts. With `at_most_once` the start is recorded first, and after a crash
+    :exc:`StepUncertain` is raised in place of a second run. `name` is what the history shows
+    (default: the function's name).
+
+    Results can be shared between runs. `cache` is a duration for which a result is given to every step of
+    the same name, function and arguments. `once` is a key: of all steps with that key one is performed, the
+    others wait for its result; if it fails for good, the next one is performed. With both, the key is free
+    again after that time. A shared result is undone by the run that made it.
+
+    Gives back what `fn` returned; raises what it raised. Raises BadValue for bad options.
+
+    >>> Save(max, 3, 5).name
+    'max'
+    """
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    name: str
+    options: StepOptions
+
+    @overload
+    def __init__(
+        self: Save[T],
+        fn: Callable[..., Coroutine[Any, Any, T]],
+        *args: Any,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        compensate: Callable[[Any], Any] | None = None,
+        key: str | None = None,
+        executor: Executor | None = None,
+        at_most_once: bool | None = None,
+        cache: Duration | None = None,
+        once: str | None = None,
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self: Save[T],
+        fn: Callable[..., T],
+        *args: Any,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        compensate: Callable[[Any], Any] | None = None,
+        key: str | None = None,
+        executor: Executor | None = None,
+        at_most_once: bool | None = None,
+        cache: Duration | None = None,
+        once: str | None = None,
+    ) -> None: ...
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *args: Any,
+        name: str | None = None,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        compensate: Callable[[Any], Any] | None = None,
+        key: str | None = None,
+        executor: Executor | None = None,
+        at_most_once: bool | None = None,
+        cache: Duration | None = None,
+        once: str | None = None,
+    ) -> None:
+        plain = type(fn) is FunctionType and not fn.__code__.co_flags & _GENERATOR_FLAGS  # what most steps are
+        if not plain:
+            check_step(fn)
+        if name is None:
+            name = fn.__name__ if plain else step_name(fn)
+        options = getattr(fn, _ATTACHED, _DEFAULTS)
+        given = (retry, timeout, compensate, key, executor, at_most_once, cache, once)
+        if given != _NOTHING_GIVEN:
+            options = options.merged(*given)
+            if cache is not None:
+                _check_findable(name)
+        fill(self, "fn", fn)
+        fill(self, "args", args)
+        fill(self, "name", check_text(name, "name"))
+        fill(self, "options", options)
+
+
+_NOTHING_GIVEN: Final = (None,) * 8
+
+
+def step(
+    *,
+    retry: Retry | None = None,
+    timeout: Duration | None = None,
+    compensate: Callable[[Any], Any] | None = None,
+    key: str | None = None,
+    executor: Executor | None = None,
+    at_most_once: bool | None = None,
+    cache: Duration | None = None,
+    once: str | None = None,
+) -> Callable[[F], F]:
+    """Attach defaults for Save to a function, which stays an ordinary function.
+
+    >>> @step(retry=Retry(attempts=5))
+    ... def charge(order_id): ...
+    >>> Save(charge, "ord-1").options.retry.attempts
+    5
+    """
+    options = _DEFAULTS.merged(retry, timeout, compensate, key, executor, at_most_once, cache, once)
+
+    def attach(fn: F) -> F:
+        check_step(fn)
+        if options.cache is not None:
+            _check_findable(step_name(fn))
+        setattr(fn, _ATTACHED, options)
+        return fn
+
+    return attach
+
+
+def step_name(fn: Callable[..., Any]) -> str:
+    """The name under which a function's results are recorded unless another is given."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return getattr(fn, "__name__", None) or type(fn).__name__
+
+
+def check_step(fn: object) -> None:
+    """Raise BadValue unless it can be a step."""
+    if not callable(fn):
+        hint = " (give the function and its arguments, not a call of it)" if isinstance(fn, Awaitable) else ""
+        raise BadValue(f"a step must be a function, not {type(fn).__name__}{hint}")
+    code = getattr(fn, "__code__", None)
+    if code is not None and code.co_flags & _GENERATOR_FLAGS:
+        raise BadValue(
+            f"{step_name(fn)} is a generator function: use `yield from {step_name(fn)}(...)` to inline it, "
+            "or a plain function as the step"
+        )
+    if isinstance(fn, Workflow):
+        raise BadValue(f"{fn.name!r} is a workflow: use Call({fn.name}(...)) to run it as a child")
+
+
+def _check_findable(name: str) -> None:
+    if name == "<lambda>":
+        raise BadValue("cache= of a lambda: results are found again by the function's name; give name=, or use def")
