@@ -105,7 +105,7 @@ class Play:
             compensate_on_failure=workflow.compensate_on_failure,
         )
         _machines.append(self.machine)
-        self.feed(Started(deepcopy(self.journal)))
+        self.feed(Started([deepcopy(entry) for entry in self.journal]))
         taken = {entry.ref for entry in self.journal if entry.kind in TAKES}
         for event in self.events:
             if event.ref not in taken:
@@ -187,6 +187,12 @@ class Play:
     def waiting(self) -> list[str]:
         """What is in flight, by position."""
         return [position_text(position) for position in self.in_flight]
+
+    @property
+    def under_way(self) -> dict[Position, str]:
+        """What is in flight, by type, and not only to be ignored when it comes back."""
+        requests = self.in_flight.items()
+        return {position: type(request).__name__ for position, request in requests if position not in self._completed}
 
     def recorded(self, *kinds: Kind) -> list[str]:
         """The journal in short, such as ``0.1.0 save 'charge'``; of these kinds only, if any are given."""

@@ -2,32 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import Play, do
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from continuum import All, Handle, Log, Map, Now, Patch, Race, Random, Receive, Retry, Revert, Sleep, workflow
+from continuum import (
+    All,
+    Call,
+    Cancelled,
+    Count,
+    Ensure,
+    Handle,
+    Log,
+    Map,
+    Now,
+    Patch,
+    Publish,
+    Race,
+    Random,
+    Receive,
+    Retry,
+    Revert,
+    RunFailed,
+    RunNotFound,
+    Send,
+    Sleep,
+    Start,
+    Uuid4,
+    workflow,
+)
 from continuum.durations import NANOSECONDS
-from continuum.engine.machine.requests import LookUp, RunStep, StepKnown, StepWanted
+from continuum.engine.machine.requests import LookUp, RunStep, SendEvent, StartChild, StepKnown, StepWanted
 from continuum.journal import Value, position_text
 
 Body = Generator[Any, Any, Any]
+
+TIMES = int(os.environ.get("CONTINUUM_EXAMPLES", "1"))
+
+
+def examples(count: int) -> settings:
+    """So many examples, or CONTINUUM_EXAMPLES times as many."""
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large] if TIMES > 1 else []
+    return settings(max_examples=count * TIMES, deadline=None, print_blob=True, suppress_health_check=slow)
 
 
 class StepError(Exception):
     """What the steps of these workflows fail with."""
 
 
+# Programs
+
+
 @dataclass(frozen=True)
 class Node:
-    """A command, or a construct around blocks of them. What `number` means depends on the kind.
-
-    Errors are kept by the fiber that sees them and may be raised later on; branches share nothing that
-    they go by, or a retry of one could not leave the others alone.
-    """
+    """A command, or a construct around blocks of them. What `number` and `flag` mean depends on the kind."""
 
     kind: str
     number: int = 0
@@ -35,177 +68,292 @@ class Node:
     flag: bool = False
 
 
-def _leaves() -> st.SearchStrategy[Node]:
-    save = st.builds(Node, st.just("save"), st.sampled_from([0, 0, 0, 0, 1, 9]), flag=st.booleans())
-    shared = st.builds(Node, st.just("shared"), st.sampled_from([0, 0, 1, 9]), flag=st.booleans())
-    timed = st.builds(Node, st.sampled_from(["sleep", "receive", "handle", "patch"]), st.integers(0, 3))
-    quick = st.builds(Node, st.sampled_from(["now", "random", "log", "raise kept"]))
-    return st.one_of(save, save, shared, timed, quick)
+Block = tuple[Node, ...]
+
+FAILURES = (0, 0, 9, 1)  # attempts that fail, of a step that has two
 
 
-def _constructs(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
-    block = st.lists(inner, max_size=3).map(tuple)
-    several = st.lists(block, min_size=1, max_size=3).map(tuple)
-    groups = st.builds(Node, st.sampled_from(["all", "race", "map"]), st.integers(1, 3), several, st.booleans())
-    tries = st.builds(Node, st.sampled_from(["finally", "catch"]), st.just(0), st.tuples(block, block))
-    return st.one_of(groups, groups, tries)
+class Choices:
+    """Numbers to choose by, from bytes; zeros when they are used up."""
+
+    def __init__(self, source: bytes) -> None:
+        self._left = iter(source)
+
+    def __call__(self, below: int) -> int:
+        """A number below that."""
+        return next(self._left, 0) % below
 
 
-nodes = st.recursive(_leaves(), _constructs, max_leaves=10)
-programs = st.lists(nodes, min_size=1, max_size=4).map(tuple)
+LEAVES = (*["save"] * 8, *["steps", "sleep", "receive", "handle"] * 2, "patch", "call", "start", "send", "publish",
+          "count", "shared", "hurried", "now", "random", "uuid4", "log", "junk", "raise kept")  # fmt: skip
+GROUPS = ("all", "race", "map")
+TRIES = ("finally", "catch", "stubborn")
+CONSTRUCTS = (*GROUPS, *GROUPS, *TRIES)
+
+
+def _block(choose: Choices, leaves: Sequence[str], depth: int, least: int = 0) -> Block:
+    return tuple(_node(choose, leaves, depth) for _ in range(least + choose(4)))
+
+
+def _node(choose: Choices, leaves: Sequence[str], depth: int) -> Node:
+    kinds = CONSTRUCTS if depth and not choose(2) else leaves
+    kind, number, flag = kinds[choose(len(kinds))], choose(4), bool(choose(2))
+    blocks = 2 if kind in TRIES else 1 + choose(3) if kind in GROUPS else 0
+    return Node(kind, number, tuple(_block(choose, leaves, depth - 1) for _ in range(blocks)), flag)
+
+
+def _programs(*more: str) -> st.SearchStrategy[Block]:
+    """Made from bytes, which is ten times as fast as from a strategy for each part."""
+    leaves = (*LEAVES, *more)
+    return st.binary(min_size=50, max_size=120).map(lambda source: _block(Choices(source), leaves, depth=3, least=2))
+
+
+programs = _programs("ensure", "note", "boom")
+"""Branches look at what other branches do, by `ensure` and `note`; `boom` is a fault of the code itself."""
+
+separate_programs = _programs("boom")
+"""Branches go by nothing that others do."""
+
+uncertain_programs = _programs("ensure", "note", "boom", "uncertain")
+"""With steps that are never repeated: what becomes of them depends on where a crash comes."""
+
+
+@dataclass
+class Scope:
+    """What the commands of a fiber go by."""
+
+    kept: list[Exception] = field(default_factory=list)  # that were seen, and may be raised later on
+    seen: list[Any] = field(default_factory=list)  # by handlers and by all branches
+    coupled: bool = False  # branches share what they kept
+    mended: bool = False  # the code has no faults of its own any more
+
+    def branch(self) -> Scope:
+        return self if self.coupled else replace(self, kept=[])
 
 
 @workflow
-def program(block: tuple[Node, ...], reverts: bool) -> Body:
-    kept: list[Exception] = []
-    seen: list[Any] = []
-    results = yield from _run(block, kept, seen)
+def program(block: Block, reverts: bool = False, coupled: bool = False, mended: bool = False) -> Body:
+    scope = Scope(coupled=coupled, mended=mended)
+    results = yield from _run(block, scope)
     if reverts:
         yield Revert("as planned")
-    return results, seen
+    return results, scope.seen
 
 
 @workflow(name="program", compensate_on_failure=True)
-def undoing_program(block: tuple[Node, ...], reverts: bool) -> Body:
-    return (yield from program(block, reverts))
+def undoing_program(*args: Any) -> Body:
+    return (yield from program(*args))
 
 
-def _run(block: tuple[Node, ...], kept: list[Exception], seen: list[Any]) -> Body:
+@workflow
+def branch(block: Block, scope: Scope) -> Body:
+    return (yield from _run(block, scope))
+
+
+@workflow
+def child(number: int) -> Body:
+    yield from ()
+    raise AssertionError("the machine runs no child")
+
+
+def _run(block: Block, scope: Scope) -> Body:
     results = []
     for node in block:
-        results.append((yield from _ROWS[node.kind](node, kept, seen)))
+        results.append((yield from _ROWS[node.kind](node, scope)))
     return results
 
 
-def _save(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
+def _save(node: Node, scope: Scope) -> Body:
     compensate = _undo if node.flag else None
-    return (yield do("step", node.number, retry=Retry(2, delay=1), compensate=compensate))
+    return (yield do("step", FAILURES[node.number], retry=Retry(2, delay=1), compensate=compensate))
 
 
-def _shared(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
+def _uncertain(node: Node, scope: Scope) -> Body:
+    return (yield do("step", FAILURES[node.number], at_most_once=True, retry=Retry(2, delay=1)))
+
+
+def _shared(node: Node, scope: Scope) -> Body:
     compensate = _undo if node.flag else None
-    return (yield do("step", node.number, retry=Retry(2, delay=1), compensate=compensate, once="key"))
+    return (yield do("step", FAILURES[node.number], retry=Retry(2, delay=1), compensate=compensate, once="key"))
+
+
+def _hurried(node: Node, scope: Scope) -> Body:
+    return (yield do("step", FAILURES[node.number], retry=Retry(9, delay=1, max_elapsed=node.number + 1)))
 
 
 def _undo(result: object) -> None: ...
 
 
-def _receive(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
+def _step(failures: int) -> None: ...
+
+
+def _receive(node: Node, scope: Scope) -> Body:
     return (yield Receive("ab"[node.number % 2], node.number if node.number > 1 else None, "late"))
 
 
-def _handle(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
-    return (yield Handle("ab"[node.number % 2], seen.append))
+def _handle(node: Node, scope: Scope) -> Body:
+    return (yield Handle("ab"[node.number % 2], scope.seen.append))
 
 
-def _group(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
-    bodies = [_run(block, [], seen) for block in node.blocks]
+def _ensure(node: Node, scope: Scope) -> Body:
+    return (yield Ensure(lambda: len(scope.seen) > node.number, node.number + 1))
+
+
+def _note(node: Node, scope: Scope) -> Body:
+    yield from ()
+    scope.seen.append(node.number)
+
+
+def _boom(node: Node, scope: Scope) -> Body:
+    if not scope.mended:
+        raise LookupError("a fault of the code")
+    if node.flag:
+        yield do("step", 0)
+
+
+def _group(node: Node, scope: Scope) -> Body:
+    scopes = [scope.branch() for _ in node.blocks]
+    make = branch if node.number > 2 else _run
+    bodies: list[Any] = [make(*each) for each in zip(node.blocks, scopes, strict=True)]
     if node.kind == "race":
         return (yield Race(*bodies))
     results = yield All(*bodies, return_exceptions=node.flag)
-    kept += [result for result in results if isinstance(result, Exception)]
+    scope.kept += [result for result in results if isinstance(result, Exception)]
     return results
 
 
-def _map(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
-    def branch(block: tuple[Node, ...]) -> Body:
-        return (yield from _run(block, [], seen))
+def _map(node: Node, scope: Scope) -> Body:
+    def each(block: Block) -> Body:
+        return (yield from _run(block, scope.branch()))
 
-    results = yield Map(branch, node.blocks * 2, limit=node.number, return_exceptions=node.flag)
-    kept += [result for result in results if isinstance(result, Exception)]
+    results = yield Map(each, node.blocks * 2, limit=node.number or None, return_exceptions=node.flag)
+    scope.kept += [result for result in results if isinstance(result, Exception)]
     return results
 
 
-def _finally(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
+def _steps(node: Node, scope: Scope) -> Body:
+    return (yield Map(_step, FAILURES[node.number :], limit=node.number or None, return_exceptions=node.flag))
+
+
+def _finally(node: Node, scope: Scope) -> Body:
     try:
-        return (yield from _run(node.blocks[0], kept, seen))
+        return (yield from _run(node.blocks[0], scope))
     finally:
-        yield from _run(node.blocks[1], kept, seen)
+        yield from _run(node.blocks[1], scope)
 
 
-def _catch(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
+def _catch(node: Node, scope: Scope) -> Body:
     try:
-        return (yield from _run(node.blocks[0], kept, seen))
+        return (yield from _run(node.blocks[0], scope))
     except StepError as error:
-        kept.append(error)
-        return (yield from _run(node.blocks[1], kept, seen))
+        scope.kept.append(error)
+        return (yield from _run(node.blocks[1], scope))
 
 
-def _raise_kept(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
+def _stubborn(node: Node, scope: Scope) -> Body:
+    try:
+        return (yield from _run(node.blocks[0], scope))
+    except Cancelled:
+        return (yield from _run(node.blocks[1], scope))
+
+
+def _raise_kept(node: Node, scope: Scope) -> Body:
     yield from ()
-    if kept:
-        raise RuntimeError("kept") from kept[-1]
+    if scope.kept:
+        raise RuntimeError("kept") from scope.kept[-1]
 
 
-def _plain(command: Callable[[Node], Any]) -> Callable[[Node, list[Exception], list[Any]], Body]:
-    def body(node: Node, kept: list[Exception], seen: list[Any]) -> Body:
+def _plain(command: Callable[[Node], Any]) -> Callable[[Node, Scope], Body]:
+    def body(node: Node, scope: Scope) -> Body:
         return (yield command(node))
 
     return body
 
 
-_ROWS: dict[str, Callable[[Node, list[Exception], list[Any]], Body]] = {
+_ROWS: dict[str, Callable[[Node, Scope], Body]] = {
     "save": _save,
+    "steps": _steps,
+    "uncertain": _uncertain,
     "shared": _shared,
+    "hurried": _hurried,
     "sleep": _plain(lambda node: Sleep(node.number)),
     "receive": _receive,
     "handle": _handle,
+    "ensure": _ensure,
     "patch": _plain(lambda node: Patch(f"patch {node.number}")),
+    "call": _plain(lambda node: Call(child(node.number))),
+    "start": _plain(lambda node: Start(child(node.number))),
+    "send": _plain(lambda node: Send("another", "ab"[node.number % 2], node.number)),
+    "publish": _plain(lambda node: Publish(**{"xyz"[node.number % 3]: node.number})),
+    "count": _plain(lambda node: Publish(**{"xyz"[node.number % 3]: Count(node.number)})),
     "now": _plain(lambda node: Now()),
     "random": _plain(lambda node: Random()),
+    "uuid4": _plain(lambda node: Uuid4()),
     "log": _plain(lambda node: Log("hello")),
+    "junk": _plain(lambda node: node),
+    "note": _note,
+    "boom": _boom,
     "raise kept": _raise_kept,
     "all": _group,
     "race": _group,
     "map": _map,
     "finally": _finally,
     "catch": _catch,
+    "stubborn": _stubborn,
 }
 
 
-class Driver:
-    """Answers a play at random: `choose(n)` gives a number below n. Steps fail as their program says."""
+# Their host
 
-    def __init__(self, play: Play, choose: Callable[[int], int], *, failing: bool = True) -> None:
-        self.play = play
-        self.choose = choose
+choices = st.binary(min_size=30, max_size=90)
+
+
+class Driver:
+    """Answers plays at random, by these choices. Steps and children fail as their program says."""
+
+    def __init__(self, choices: bytes, *, failing: bool = True) -> None:
+        self.choose = Choices(choices)
         self.failing = failing
         self.undone: list[Any] = []  # results that were compensated
 
-    def drive(self, moves: int, cancels: bool = False) -> None:
+    def drive(self, play: Play, moves: int = 20, cancels: bool = False) -> None:
         """So many moves at random, then whatever is needed to come to an end."""
         for number in range(moves + 400):
-            if self.play.settled is not None or self.play.mismatch is not None:
+            if play.settled is not None or play.mismatch is not None:
                 return
-            self.move(number, at_random=number < moves, cancels=cancels)
-        raise AssertionError(f"it does not come to an end; it waits for {self.play.machine.waiting_for()}")
+            self.move(play, number, at_random=number < moves, cancels=cancels)
+        raise AssertionError(f"it does not come to an end; it waits for {play.machine.waiting_for()}")
 
-    def move(self, number: int, *, at_random: bool = True, cancels: bool = False) -> None:
+    def move(self, play: Play, number: int, *, at_random: bool = True, cancels: bool = False) -> None:
         """Let one thing happen."""
-        play = self.play
         if at_random and cancels and not self.choose(12):
             play.cancel("enough")
         elif at_random and not self.choose(4):
             play.send("ab"[self.choose(2)], number)
         elif play.in_flight and not (at_random and play.timers and not self.choose(4)):
-            self._complete(self.choose(len(play.in_flight)) if at_random else 0)
+            self._complete(play, self.choose(len(play.in_flight)) if at_random else 0)
         elif play.timers:
             play.tick(max(0, min(play.timers.values()) - play.now) / NANOSECONDS)
         else:
             play.send("ab"[number % 2], number)
 
-    def _complete(self, index: int) -> None:
-        position, request = list(self.play.in_flight.items())[index]
-        if isinstance(request, LookUp):
-            known = StepKnown(position, Value("of another"))
-            self.play.feed(StepWanted(position) if self.choose(2) else known)
-            return
-        assert isinstance(request, RunStep), request
+    def _complete(self, play: Play, index: int) -> None:
+        position, request = list(play.in_flight.items())[index]
         where = position_text(position)
-        if request.command.name.startswith("undo"):
-            self.undone.append(request.command.args[0])
-            self.play.done(where)
-        elif self.failing and request.attempt <= request.command.args[0]:
-            self.play.fails(where, StepError(where))
-        else:
-            self.play.done(where, where)
+        match request:
+            case LookUp():
+                known = StepKnown(position, Value("of another"))
+                play.feed(StepWanted(position) if self.choose(2) else known)
+            case RunStep(command=command) if command.name.startswith("undo"):
+                self.undone.append(command.args[0])
+                play.done(where)
+            case RunStep(command=command, attempt=attempt) if self.failing and attempt <= command.args[0]:
+                play.fails(where, StepError(where))
+            case StartChild(invocation=invocation, awaited=True) if self.failing and invocation.args[0] == 3:
+                play.fails(where, RunFailed(where, "failed"))
+            case SendEvent(payload=3) if self.failing:
+                play.fails(where, RunNotFound("another"))
+            case StartChild(run_id=run_id, awaited=False):
+                play.done(where, run_id)
+            case _:
+                play.done(where, where)

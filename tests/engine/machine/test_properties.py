@@ -1,21 +1,24 @@
-"""Random workflows, in random order, cut off anywhere: the way on is always the same."""
+"""Random workflows, in random order, cut off anywhere: the way on is always the same.
+
+Each test runs a few hundred examples; with CONTINUUM_EXAMPLES=100 in the environment a hundred times as many.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 from harness import Play
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
-from programs import Driver, Node, program, programs, undoing_program
+from programs import Block, Driver, choices, examples, program, programs, uncertain_programs, undoing_program
 
-from continuum.engine.machine.requests import Event, EventArrived
+from continuum.engine.machine.requests import Event, EventArrived, StepWanted, TimerFired
 from continuum.engine.machine.rewind import rewind
 from continuum.journal import TAKES, Entry, Failure, Kind, Status, Value
 
 workflows = st.sampled_from([program, undoing_program])
+deadlines = st.sampled_from([None, None, 3])
 
 
 def short(entry: Entry) -> tuple[Any, ...]:
@@ -28,35 +31,56 @@ def told(outcome: Value | Failure | None) -> str:
 
 
 class Fed(Play):
-    """A play that remembers what it was fed, and when."""
+    """A play that remembers what it was fed, and when, and how it stood after that."""
 
     fed: list[tuple[Event, int]]
+    stood: list[tuple[Any, ...]]
 
     def feed(self, event: Event) -> Any:
         self.fed = [*getattr(self, "fed", ()), (event, self.now)]
-        return super().feed(event)
+        requests = super().feed(event)
+        self.stood = [*getattr(self, "stood", ()), standing(self)]
+        return requests
 
 
-def chooser(data: st.DataObject) -> Callable[[int], int]:
-    return lambda below: data.draw(st.integers(0, below - 1), label="choice")
+def standing(play: Play) -> tuple[Any, ...]:
+    """What the run waits for, what it shows, and what it has asked of the host."""
+    machine = play.machine
+    return machine.waiting_for(), machine.next_due(), dict(machine.state), play.under_way
 
 
-@settings(max_examples=150, deadline=None)
-@given(programs, workflows, st.booleans(), st.booleans(), st.data())
+def check_taken_up(again: Play, stood: tuple[Any, ...]) -> None:
+    """Nothing that was under way is forgotten, nothing else is asked for."""
+    under_way = stood[-1]
+    for position, request in again.under_way.items():
+        if request == "LookUp" and under_way.get(position) != request:  # what is shared is looked up anew
+            again.feed(StepWanted(position))
+    for position, due in list(again.timers.items()):
+        if due <= again.now and position in under_way:  # an attempt that was begun when it was due is so again
+            again.feed(TimerFired(position))
+    assert standing(again) == stood
+
+
+@examples(300)
+@given(programs, workflows, st.booleans(), st.booleans(), deadlines, choices)
 def test_every_cut_of_the_journal_leads_on_in_the_same_way(
-    block: tuple[Node, ...], code: Any, reverts: bool, cancels: bool, data: st.DataObject
+    block: Block, code: Any, reverts: bool, cancels: bool, deadline: float | None, choices: bytes
 ) -> None:
-    play = Fed(code(block, reverts))
-    Driver(play, chooser(data)).drive(data.draw(st.integers(0, 30)), cancels)
+    note(f"{block}")
+    play = Fed(code(block, reverts), timeout=deadline)
+    Driver(choices).drive(play, cancels=cancels)
     assert play.mismatch is None
     assert play.settled is not None
     journal = [short(entry) for entry in play.journal]
     was_killed = play.cuts[-1] == play.cuts[-2]  # by a second cancel, which leaves no entry
     for number, cut in enumerate(play.cuts[1 : -1 if was_killed else None]):
         sent = sum(isinstance(event, EventArrived) for event, _ in play.fed[: number + 1])
-        again = Play(play.invocation, play.journal[:cut], events=play.events[:sent], now=play.fed[number][1])
+        events, now = play.events[:sent], play.fed[number][1]
+        again = Play(play.invocation, play.journal[:cut], events=events, now=now, timeout=deadline)
         assert again.mismatch is None
         assert [short(entry) for entry in again.journal] == journal[:cut]
+        if again.settled is None:
+            check_taken_up(again, play.stood[number])
         for event, now in play.fed[number + 1 :]:
             again.now = now
             again.feed(event)
@@ -67,33 +91,63 @@ def test_every_cut_of_the_journal_leads_on_in_the_same_way(
         assert again.settled.failed_at == play.settled.failed_at
 
 
-@settings(max_examples=150, deadline=None)
-@given(programs, workflows, st.booleans(), st.data())
-def test_each_saved_step_is_undone_at_most_once_the_last_first(
-    block: tuple[Node, ...], code: Any, crashes: bool, data: st.DataObject
+@examples(300)
+@given(uncertain_programs, workflows, st.booleans(), st.booleans(), deadlines, st.integers(1, 4), choices)
+def test_a_run_that_crashes_again_and_again_comes_to_an_end_that_its_journal_tells(
+    block: Block, code: Any, reverts: bool, cancels: bool, deadline: float | None, often: int, choices: bytes
 ) -> None:
+    note(f"{block}")
+    driver = Driver(choices)
+    play = Play(code(block, reverts), timeout=deadline)
+    killed = False
+    for number in range(600):
+        if play.settled is not None:
+            break
+        driver.move(play, number, at_random=number < 30, cancels=cancels)
+        killed = play.cuts[-1] == play.cuts[-2]
+        if play.settled is None and number < 30 and not driver.choose(often + 1):
+            again = play.replay()
+            assert again.mismatch is None
+            assert again.journal[: len(play.journal)] == play.journal
+            play = again
+    assert play.settled is not None, f"it does not come to an end; it waits for {play.machine.waiting_for()}"
+    assert not play.in_flight
+    if killed:  # by a second cancel, which leaves no entry
+        return
+    again = play.replay()
+    assert again.journal == play.journal
+    assert again.settled is not None
+    assert again.settled.status is play.settled.status
+    assert told(again.settled.outcome) == told(play.settled.outcome)
+
+
+@examples(150)
+@given(programs, workflows, st.booleans(), choices)
+def test_each_saved_step_is_undone_at_most_once_the_last_first(
+    block: Block, code: Any, crashes: bool, choices: bytes
+) -> None:
+    note(f"{block}")
     play = Play(code(block, True))
-    undone: list[Any] = []
+    driver = Driver(choices)
     for number in range(400):
-        driver = Driver(play, chooser(data))
-        driver.move(number, at_random=number < 30)
-        undone += driver.undone
+        driver.move(play, number, at_random=number < 30)
         if play.settled is not None:
             break
         play = play.replay() if crashes else play
     saved = [entry for entry in play.journal if entry.kind is Kind.SAVE and isinstance(entry.outcome, Value)]
     order = [entry.outcome.value for entry in saved if not entry.name.startswith("undo")]  # type: ignore[union-attr]
-    assert max(Counter(undone).values(), default=0) <= 1
-    assert undone == [value for value in reversed(order) if value in undone]
+    assert max(Counter(driver.undone).values(), default=0) <= 1
+    assert driver.undone == [value for value in reversed(order) if value in driver.undone]
 
 
-@settings(max_examples=300, deadline=None)
-@given(programs, workflows, st.booleans(), st.data())
+@examples(300)
+@given(programs, workflows, st.booleans(), choices)
 def test_a_retry_goes_on_from_what_failed_and_repeats_nothing_else(
-    block: tuple[Node, ...], code: Any, cancels: bool, data: st.DataObject
+    block: Block, code: Any, cancels: bool, choices: bytes
 ) -> None:
+    note(f"{block}")
     play = Play(code(block, False))
-    Driver(play, chooser(data)).drive(data.draw(st.integers(0, 30)), cancels)
+    Driver(choices).drive(play, cancels=cancels)
     assert play.settled is not None
     if play.settled.status is not Status.FAILED or play.settled.failed_at is None:
         return
@@ -104,7 +158,7 @@ def test_a_retry_goes_on_from_what_failed_and_repeats_nothing_else(
     again = Play(play.invocation, kept, events=play.events, now=play.now)
     assert again.mismatch is None
     assert again.journal[: len(kept)] == kept
-    Driver(again, chooser(data), failing=False).drive(data.draw(st.integers(0, 10)))
+    Driver(choices, failing=False).drive(again, 10)
     assert again.mismatch is None
     taken = [entry.ref for entry in again.journal if entry.kind in TAKES and entry.ref]
     assert len(set(taken)) == len(taken)
