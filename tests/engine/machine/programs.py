@@ -9,7 +9,22 @@ from typing import Any
 from harness import Play, do
 from hypothesis import strategies as st
 
-from continuum import All, Handle, Log, Map, Now, Patch, Race, Random, Receive, Retry, Revert, Sleep, workflow
+from continuum import (
+    All,
+    Compact,
+    Handle,
+    Log,
+    Map,
+    Now,
+    Patch,
+    Race,
+    Random,
+    Receive,
+    Retry,
+    Revert,
+    Sleep,
+    workflow,
+)
 from continuum.durations import NANOSECONDS
 from continuum.engine.machine.requests import LookUp, RunStep, StepKnown, StepWanted
 from continuum.journal import Value, position_text
@@ -39,7 +54,7 @@ def _leaves() -> st.SearchStrategy[Node]:
     save = st.builds(Node, st.just("save"), st.sampled_from([0, 0, 0, 0, 1, 9]), flag=st.booleans())
     shared = st.builds(Node, st.just("shared"), st.sampled_from([0, 0, 1, 9]), flag=st.booleans())
     timed = st.builds(Node, st.sampled_from(["sleep", "receive", "handle", "patch"]), st.integers(0, 3))
-    quick = st.builds(Node, st.sampled_from(["now", "random", "log", "raise kept"]))
+    quick = st.builds(Node, st.sampled_from(["now", "random", "log", "compact", "raise kept"]))
     return st.one_of(save, save, shared, timed, quick)
 
 
@@ -151,6 +166,7 @@ _ROWS: dict[str, Callable[[Node, list[Exception], list[Any]], Body]] = {
     "receive": _receive,
     "handle": _handle,
     "patch": _plain(lambda node: Patch(f"patch {node.number}")),
+    "compact": _plain(lambda node: Compact()),
     "now": _plain(lambda node: Now()),
     "random": _plain(lambda node: Random()),
     "log": _plain(lambda node: Log("hello")),

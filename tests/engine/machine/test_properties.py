@@ -13,7 +13,7 @@ from programs import Driver, Node, program, programs, undoing_program
 
 from continuum.engine.machine.requests import Event, EventArrived
 from continuum.engine.machine.rewind import rewind
-from continuum.journal import TAKES, Entry, Failure, Kind, Status, Value
+from continuum.journal import MARKS, TAKES, Entry, Failure, Kind, Status, Value, position_text
 
 workflows = st.sampled_from([program, undoing_program])
 
@@ -65,6 +65,29 @@ def test_every_cut_of_the_journal_leads_on_in_the_same_way(
         assert again.settled.status is play.settled.status
         assert told(again.settled.outcome) == told(play.settled.outcome)
         assert again.settled.failed_at == play.settled.failed_at
+
+
+@settings(max_examples=150, deadline=None)
+@given(programs, programs, st.booleans(), st.data())
+def test_without_the_marks_behind_a_compact_a_replay_leads_on_in_the_same_way(
+    block: tuple[Node, ...], more: tuple[Node, ...], cancels: bool, data: st.DataObject
+) -> None:
+    play = Play(program((*block, Node("compact"), *more), False))
+    for number in range(400):
+        Driver(play, chooser(data)).move(number, at_random=number < 30, cancels=cancels)
+        if play.settled is not None:
+            break
+        if play.needless:
+            behind = next(n for n, e in enumerate(play.journal) if position_text(e.position) == play.needless[-1])
+            kept = [entry for n, entry in enumerate(play.journal) if n > behind or entry.kind not in MARKS]
+            again = Play(play.invocation, kept, events=play.events, now=play.now)
+            assert again.mismatch is None
+            assert again.journal == kept
+            assert list(again.in_flight) == list(play.in_flight)
+            assert again.machine.waiting_for() == play.machine.waiting_for()
+            play = again
+    assert play.mismatch is None
+    assert play.settled is not None
 
 
 @settings(max_examples=150, deadline=None)
