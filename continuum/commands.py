@@ -27,6 +27,8 @@ __all__ = [
     "All",
     "Call",
     "Command",
+    "Compact",
+    "ContinueUsing",
     "Count",
     "Ensure",
     "Handle",
@@ -297,3 +299,36 @@ class Revert(Command[Any]):
 
     def __init__(self, reason: str = "") -> None:
         fill(self, "reason", check_text(reason, "the reason of Revert", empty=True))
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class ContinueUsing(Command[Any]):
+    """End the run's history here and go on as that workflow, under the same id: for what runs for ever.
+
+    Code after it is not run. The new workflow begins with an empty journal; what it needs of the old
+    one, it is given as arguments. Events that were not received wait for it, and what was published
+    stays, as do queue, priority and deadline. Handlers, patches and what could still be undone end with
+    the old history. Who waits for the run goes on waiting for its id.
+
+    In a branch :exc:`BadCommand` is raised: only the workflow itself can go on as another. In a run that
+    was asked to end :exc:`Cancelled` is raised.
+
+    >>> @workflow
+    ... def poll(seen: int = 0):
+    ...     yield Sleep("1h")
+    ...     yield ContinueUsing(poll(seen + 1))
+    """
+
+    invocation: Invocation[Any]
+
+    def __init__(self, invocation: Invocation[Any]) -> None:
+        fill(self, "invocation", check_invocation(invocation, "ContinueUsing"))
+
+
+@dataclass(frozen=True, slots=True)
+class Compact(Command[None]):
+    """Drop what the journal so far holds and a replay does not need.
+
+    Replay needs what each command gave back, so that is kept, of steps with a `key` too. The notes about
+    attempts that failed and timers that were set go. In a branch nothing is dropped.
+    """

@@ -37,6 +37,8 @@ class Description:
     kwargs: dict[str, Any]
     result: Any
     error: Any
+    generation: int
+    started_as: str
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
@@ -85,6 +87,8 @@ def describe(info: RunInfo) -> Description:
         kwargs=kwargs,
         result=None if failed else shown,
         error=shown if failed else None,
+        generation=record.generation,
+        started_as=record.origin,
     )
 
 

@@ -17,6 +17,8 @@ from continuum import (
     All,
     Call,
     Command,
+    Compact,
+    ContinueUsing,
     Count,
     Ensure,
     Handle,
@@ -90,6 +92,8 @@ MADE: list[Any] = [
     lambda: Start(order("a")),
     lambda: Send("run", "go", 1),
     lambda: Revert("why"),
+    lambda: ContinueUsing(order("a")),
+    lambda: Compact(),
 ]
 
 

@@ -70,7 +70,8 @@ def test_every_command_has_a_row() -> None:
 
 
 def test_every_kind_that_may_wait_has_a_row() -> None:
-    assert set(ASK) == {Kind.SAVE, Kind.SLEEP, Kind.RECEIVE, Kind.ENSURE, Kind.CALL, Kind.START, Kind.SEND}
+    waiting = {Kind.SAVE, Kind.SLEEP, Kind.RECEIVE, Kind.ENSURE, Kind.CALL, Kind.START, Kind.SEND, Kind.CONTINUE}
+    assert set(ASK) == waiting
 
 
 def test_the_words_of_the_journal_are_consistent() -> None:

@@ -29,6 +29,8 @@ def run_shape(run: Description) -> dict[str, Any]:
         "kwargs": run.kwargs,
         "result": run.result,
         "error": run.error,
+        "generation": run.generation,
+        "started_as": run.started_as,
     }
 
 

@@ -48,6 +48,7 @@ def _lines(run: Description, published: Any) -> Iterator[str]:
 def _fields(run: Description, published: Any) -> Iterator[tuple[str, str | None]]:
     yield "id", run.id
     yield "workflow", f"{run.workflow}, version {run.version}"
+    yield "continued", f"{run.generation} times, started as {run.started_as}" if run.generation else None
     yield "status", run.status
     yield "waiting for", run.waiting_for
     yield "reason", "" if run.error else run.reason

@@ -16,6 +16,8 @@ from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import (
     CancelChild,
     CancelStep,
+    ContinueRun,
+    DropMarks,
     Event,
     LookUp,
     Mismatch,
@@ -56,7 +58,10 @@ class Active:
         self.sent: dict[Position, tuple[str, str]] = {}  # run and message id of events under way
         self.ended = False  # nothing more may be fed to it
         self.shares: Shares | None = None  # its steps whose results are shared, where there have been any
+        self.compactions: dict[Position, tuple[int, int]] = {}  # the entries that hold marks to be dropped
         self.settlement: Settle | None = None
+        self.successor: RunRecord | None = None  # by which it goes on, as another workflow
+        self.left: bytes | None = None  # the note about what it has left behind then
         self.end: RunEnd | None = None  # once its end has been written down
         self.blocked: str | None = None
         self.leaving = False
@@ -68,6 +73,8 @@ class Active:
         self._batch: Batch | None = None
         self._effects: list[Effect] = []
         self._number = 0  # of the next entry of its journal
+        self._compacted = record.journal_start  # up to which entry marks have been dropped
+        self._opening: Sequence[Entry] = ()  # of its journal as another workflow
 
     @property
     def busy(self) -> bool:
@@ -90,7 +97,7 @@ class Active:
 
     def number_from(self, journal: Sequence[tuple[int, Entry]]) -> None:
         """Go on counting where this journal ends."""
-        self._number = journal[-1][0] + 1 if journal else 0
+        self._number = journal[-1][0] + 1 if journal else self.record.journal_start
 
     def feed(self, event: Event, now: int) -> None:
         """Feed the machine, and gather what it asks for."""
@@ -108,6 +115,11 @@ class Active:
             gather(self, request)
             if self.ended:
                 return
+
+    def recall(self) -> None:
+        """Let it not go on as another workflow: it is to be told of something before."""
+        self.successor = None
+        self.ended = False
 
     def block(self, reason: str) -> None:
         """Code and journal disagree, or something cannot be loaded: nothing of this round is kept."""
@@ -143,6 +155,35 @@ class Active:
         self.machine.discard()
         self._settle(Settle(Status.FAILED, Failure(error)))
 
+    def _drop_marks(self, request: DropMarks) -> None:
+        self.compactions[request.position] = self._compacted, self._number
+        self._compacted = self._number
+        self._effects.append(request)
+
+    def _continue(self, request: ContinueRun) -> None:
+        invocation, record = request.invocation, self.record
+        workflow = invocation.workflow
+        arguments = (invocation.args, dict(invocation.kwargs))
+        try:
+            payload = self._worklist.codec.encode(arguments, f"the arguments of {workflow.name}")
+        except UsageError as error:
+            self._spoil(error)
+            return
+        same = workflow.name == record.workflow
+        self.successor = replace(
+            record,
+            workflow=workflow.name,
+            version=workflow.version,
+            queue=record.queue if same else workflow.queue or record.queue,
+            seed=self._worklist.seed(),
+            generation=record.generation + 1,
+            journal_start=self._number,
+            started_as=record.origin,
+            payload=payload,
+        )
+        self._opening = request.opening
+        self.ended = True
+
     def _settle(self, request: Settle) -> None:
         self.settlement = request
         self.ended = True
@@ -156,7 +197,7 @@ class Active:
 
     def _look_up(self, request: LookUp) -> None:
         if self.shares is None:
-            self.shares = Shares(self.id, self._worklist.results, self._worklist.codec)
+            self.shares = Shares(self.record, self._worklist.results, self._worklist.codec)
         self.shares.begin(request)
         self._set_to_work(request)
 
@@ -196,6 +237,10 @@ class Active:
     def _put_state(self, now: int) -> None:
         if self.settlement is not None:
             self._put_end(self.settlement)
+        elif self.successor is not None:
+            self.left = self._worklist.hand_over(
+                self.batch, self.record, self.state, self.successor, self._opening, now
+            )
         elif self.blocked is not None:
             self._change(Status.BLOCKED, now, reason=self.blocked, rewind=self.state.rewind)
             self._worklist.release(self.batch, self.record)
@@ -228,6 +273,8 @@ class Active:
 _GATHER: Final[dict[type, Callable[[Active, Any], None]]] = {
     Entry: Active._append,
     PublishState: Active._publish,
+    DropMarks: Active._drop_marks,
+    ContinueRun: Active._continue,
     Settle: Active._settle,
     Mismatch: Active._mismatch,
     RunStep: Active._set_to_work,

@@ -19,6 +19,7 @@ from continuum.engine.machine.requests import (
     CancelChild,
     CancelStep,
     ChildDone,
+    DropMarks,
     EmitLog,
     LookUp,
     RunStep,
@@ -65,7 +66,7 @@ class Effects:
             return  # cancelled before it began
         command, options = request.command, request.command.options
         timeout = None if options.timeout is None else options.timeout / NANOSECONDS
-        key = (active.id, request.position)
+        key = (active, request.position)
         self._scheduler.performer.perform(Task(key, command.fn, command.args, options.executor, timeout, command.name))
 
     def _look_up(self, active: Active, request: LookUp) -> None:
@@ -75,7 +76,7 @@ class Effects:
         self.sharing.conclude(effect.part)
 
     def _cancel_step(self, active: Active, request: CancelStep) -> None:
-        self._scheduler.performer.cancel((active.id, request.position))
+        self._scheduler.performer.cancel((active, request.position))
 
     def _wake_at(self, active: Active, request: WakeAt) -> None:
         self._scheduler.timers.add(request.due, (active.id, request.position))
@@ -91,6 +92,9 @@ class Effects:
         }
         workflow_logger.info("%s", outcome.value["message"], extra=fields)
 
+    def _drop_marks(self, active: Active, request: DropMarks) -> None:
+        self._scheduler.sweeper.drop_marks(active.id, *active.compactions.pop(request.position))
+
     # Children
 
     def _start_child(self, active: Active, request: StartChild) -> None:
@@ -99,10 +103,10 @@ class Effects:
         try:
             record = self._child_record(active, request)
         except UsageError as error:
-            self._answer_child(active.id, request.position, Failure(error))
+            self._answer_child(active, request.position, Failure(error))
             return
         plan = partial(self._plan_child, record=record, retry=active.retried and request.awaited)
-        self._scheduler.committer.submit(single(plan, partial(self._child_started, active.id, request)))
+        self._scheduler.committer.submit(single(plan, partial(self._child_started, active, request)))
 
     def _child_record(self, active: Active, request: StartChild) -> RunRecord:
         workflow, parent, now = request.invocation.workflow, active.record, self._scheduler.clock()
@@ -119,7 +123,8 @@ class Effects:
             None if limit is None else now + limit,
             parent.address,
             list(request.position) if request.awaited else None,
-            self._ledger.codec.encode(arguments, f"the arguments of {workflow.name}"),
+            parent.generation,
+            payload=self._ledger.codec.encode(arguments, f"the arguments of {workflow.name}"),
         )
 
     def _plan_child(self, view: View, record: RunRecord, retry: bool) -> tuple[Batch | None, RunInfo | None]:
@@ -131,28 +136,28 @@ class Effects:
             return self._ledger.retry(view, record.id, record.created)[0], None
         return None, info
 
-    def _child_started(self, run_id: RunId, request: StartChild, job: Job[RunInfo | None]) -> None:
+    def _child_started(self, active: Active, request: StartChild, job: Job[RunInfo | None]) -> None:
         child = RunId(request.run_id)
         try:
             existing = job.result()
         except UsageError as error:  # another workflow's run has that id
-            self._answer_child(run_id, request.position, Failure(error))
+            self._answer_child(active, request.position, Failure(error))
             return
-        self._scheduler.poke()
+        self._scheduler.look_again()
         if not request.awaited:
-            self._answer_child(run_id, request.position, Value(child))
+            self._answer_child(active, request.position, Value(child))
         elif existing is not None and existing.end is not None:
             outcome = outcome_of(self._ledger.codec, child, existing.end)
-            self._answer_child(run_id, request.position, outcome)
+            self._answer_child(active, request.position, outcome)
         else:
-            mine = existing is None or _tells(existing.record, run_id, request.position)
-            self._scheduler.await_child(run_id, request.position, None if mine else child)
+            mine = existing is None or _tells(existing.record, active.record, request.position)
+            self._scheduler.await_child(active, request.position, None if mine else child)
 
-    def _answer_child(self, run_id: RunId, position: Position, outcome: Value | Failure) -> None:
-        self._scheduler.answer(run_id, position, ChildDone(position, outcome))
+    def _answer_child(self, active: Active, position: Position, outcome: Value | Failure) -> None:
+        self._scheduler.answer(active, position, ChildDone(position, outcome))
 
     def _cancel_child(self, active: Active, request: CancelChild) -> None:
-        self._scheduler.poke()  # the message to it was part of what was committed
+        self._scheduler.look_again()  # the message to it was part of what was committed
 
     # Events
 
@@ -161,11 +166,10 @@ class Effects:
         try:
             payload = codec.encode(request.payload, f"the payload of event {request.name!r}")
         except UsageError as error:
-            self._scheduler.answer(active.id, request.position, SendDone(request.position, Failure(error)))
+            self._scheduler.answer(active, request.position, SendDone(request.position, Failure(error)))
             return
-        message_id = hashlib.blake2b(
-            f"{active.id}\0{position_text(request.position)}".encode(), digest_size=16
-        ).hexdigest()
+        place = f"{active.id}\0{active.record.generation}\0{position_text(request.position)}"
+        message_id = hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
         active.sent[request.position] = (target, message_id)
         plan = partial(
             self._ledger.send,
@@ -174,22 +178,24 @@ class Effects:
             stamp=self._scheduler.stamps.next(),
             message_id=message_id,
         )
-        self._scheduler.committer.submit(single(plan, partial(self._sent, active.id, request.position)))
+        self._scheduler.committer.submit(single(plan, partial(self._sent, active, request.position)))
 
-    def _sent(self, run_id: RunId, position: Position, job: Job[None]) -> None:
+    def _sent(self, active: Active, position: Position, job: Job[None]) -> None:
         try:
             job.result()
         except UsageError as error:
             done = SendDone(position, Failure(error))
         else:
             done = SendDone(position, Value(None))
-            self._scheduler.poke()
-        self._scheduler.answer(run_id, position, done)
+            self._scheduler.look_again()
+        self._scheduler.answer(active, position, done)
 
 
-def _tells(child: RunRecord, parent: RunId, position: Position) -> bool:
+def _tells(child: RunRecord, parent: RunRecord, position: Position) -> bool:
     """Whether the child will tell its end to that command of that run."""
-    return child.parent is not None and (child.parent.run_id, child.parent_position) == (parent, list(position))
+    if child.parent is None or child.parent.run_id != parent.id:
+        return False
+    return (child.parent_generation, child.parent_position) == (parent.generation, list(position))
 
 
 _ROWS: Final[dict[type, Callable[[Effects, Active, Any], None]]] = {
@@ -199,6 +205,7 @@ _ROWS: Final[dict[type, Callable[[Effects, Active, Any], None]]] = {
     CancelStep: Effects._cancel_step,
     WakeAt: Effects._wake_at,
     EmitLog: Effects._emit_log,
+    DropMarks: Effects._drop_marks,
     StartChild: Effects._start_child,
     CancelChild: Effects._cancel_child,
     SendEvent: Effects._send_event,

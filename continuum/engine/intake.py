@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from continuum.engine.active import Active
 from continuum.engine.machine.machine import Machine
-from continuum.engine.machine.requests import CancelAsked, ChildDone, Event, EventArrived, Started
+from continuum.engine.machine.requests import CancelAsked, ChildDone, Event, EventArrived, Started, TimerFired
 from continuum.engine.machine.rewind import rewind
 from continuum.journal import Entry, Status, Value
 from continuum.store.codec import Codec
@@ -44,13 +44,32 @@ class Intake:
             body,
             seed=bytes.fromhex(record.seed),
             label=f"workflow {record.workflow!r}, version {record.version!r}",
+            generation=record.generation,
             deadline=record.deadline,
             compensate_on_failure=workflow.compensate_on_failure,
         )
         active.number_from(taken.journal)
         active.feed(Started(self._recorded(active, taken)), now)
         self.deliver(active, taken.messages, now)
+        if active.successor is not None:
+            self._stop(active, taken.messages, now)
         return active
+
+    def _stop(self, active: Active, messages: Sequence[tuple[int, Message]], now: int) -> None:
+        """Tell a run that it is to end before it goes on as another workflow.
+
+        It would never hear of it otherwise, if it always goes on without having waited for anything.
+        """
+        deadline = active.record.deadline
+        cancel = next(((number, message) for number, message in messages if message.kind == "cancel"), None)
+        if cancel is not None:
+            active.recall()
+            active.messages.add(cancel[0])
+            active.feed(self._event(*cancel), now)
+        elif deadline is not None and deadline <= now:
+            active.recall()
+            active.feed(TimerFired(()), now)
+        self.deliver(active, messages, now)
 
     def deliver(self, active: Active, messages: Sequence[tuple[int, Message]], now: int) -> None:
         """Tell a run what is new in its inbox, given the whole of it.
@@ -63,6 +82,9 @@ class Intake:
             if active.ended:
                 return
             if number in active.messages:
+                continue
+            if message.kind == "child" and message.generation != active.record.generation:
+                self._worklist.forget_message(active.batch, active.id, number)  # whoever called it has left
                 continue
             active.messages.add(number)
             try:

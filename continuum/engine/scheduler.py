@@ -28,6 +28,7 @@ from continuum.engine.effects import Effects
 from continuum.engine.intake import Intake
 from continuum.engine.machine.requests import ChildDone, Event, StepDone, TimerFired
 from continuum.engine.steps import Performer
+from continuum.engine.sweeper import Sweeper
 from continuum.engine.timers import Timers
 from continuum.journal import Outcome, Position, RunId
 from continuum.mailbox import Mailbox
@@ -96,6 +97,7 @@ class Scheduler:
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
         self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._has)
+        self.sweeper = Sweeper(committer, self._worklist)
         self._intake = Intake(registry, self._worklist, ledger.codec)
         self._effects = Effects(self)
         self._settled = settled
@@ -105,9 +107,9 @@ class Scheduler:
         self._line: dict[RunId, Taken] = {}  # started in this worker's hands, and not begun yet
         self._memory: set[Active] = set()  # those, and those that are just leaving
         self._touched: dict[RunId, Active] = {}  # those that have something to commit or to perform
-        self._foreign: dict[RunId, list[tuple[RunId, Position]]] = {}  # who waits for runs that others started
+        self._foreign: dict[RunId, list[tuple[Active, Position]]] = {}  # who waits for runs that others started
         self._stored_due: int | None = None  # the look that is planned for timers in the store
-        self._landed: deque[tuple[tuple[RunId, Position], Outcome]] = deque()  # steps that have ended
+        self._landed: deque[tuple[tuple[Active, Position], Outcome]] = deque()  # steps that have ended
         self._durable: deque[tuple[bool, Closed]] = deque()  # what was committed, or refused, and is to be performed
         self._idlers: list[anyio.Event] = []
         self._committing = False
@@ -167,7 +169,11 @@ class Scheduler:
 
     def poke(self) -> None:
         """Something may have come into the store. May be called from any thread."""
-        self.mailbox.post(self._on_poke)
+        self.mailbox.post(self.look_again)
+
+    def look_again(self) -> None:
+        """The same on the loop: it is looked before the scheduler can be idle."""
+        self._poked = True
 
     def holds(self, run_id: str) -> bool:
         """Whether the run is in memory: then `settled` will tell of its end."""
@@ -189,9 +195,6 @@ class Scheduler:
         self._reserved -= 1
         if started:
             self._line[record.id] = self._worklist.begun(record)
-
-    def _on_poke(self) -> None:
-        self._poked = True
 
     def _on_drained(self) -> None:
         self._drained = True
@@ -227,6 +230,7 @@ class Scheduler:
         self._looking = True
         self._submit(lambda view: self._worklist.inherit(view, self.clock()), self._looked)
         self._effects.sharing.inherit()
+        self.sweeper.inherit()
 
     def _look(self) -> None:
         """Look what is there, if something may be, and there is room for it."""
@@ -294,45 +298,44 @@ class Scheduler:
 
     def _foreign_ended(self, child: RunId, end: RunEnd) -> None:
         outcome = outcome_of(self.ledger.codec, child, end)
-        for run_id, position in self._foreign.pop(child, ()):
-            self.answer(run_id, position, ChildDone(position, outcome))
+        for active, position in self._foreign.pop(child, ()):
+            self.answer(active, position, ChildDone(position, outcome))
 
     # Feeding
 
-    def answer(self, run_id: RunId, position: Position, event: Event) -> None:
-        """Feed what became of an effect, if the run is still here."""
-        active = self._runs.get(run_id)
-        if active is not None:
+    def answer(self, active: Active, position: Position, event: Event) -> None:
+        """Feed what became of an effect, if it still matters."""
+        if self._goes_on(active):
             active.in_flight.discard(position)
             self._feed(active, event)
 
-    def await_child(self, run_id: RunId, position: Position, foreign: RunId | None) -> None:
+    def await_child(self, active: Active, position: Position, foreign: RunId | None) -> None:
         """A child is under way. One that the run did not start itself tells nobody: it is looked after."""
-        active = self._runs.get(run_id)
-        if active is not None:
+        if self._goes_on(active):
             active.in_flight.discard(position)
             self._touch(active)
             if foreign is not None:
                 active.anchored = True
-                self._foreign.setdefault(foreign, []).append((run_id, position))
+                self._foreign.setdefault(foreign, []).append((active, position))
 
-    def await_other(self, run_id: RunId, position: Position) -> None:
+    def _goes_on(self, active: Active) -> bool:
+        """Whether this is the run as it is here, and not one that has ended, or gone on as another workflow."""
+        return self._runs.get(active.id) is active and not active.ended
+
+    def await_other(self, active: Active, position: Position) -> None:
         """Another run is at work on what the command asks for; this one is looked at when that is over."""
-        active = self._runs.get(run_id)
-        if active is not None:
+        if self._goes_on(active):
             active.in_flight.discard(position)
             self._touch(active)
 
-    def block(self, run_id: RunId, reason: str) -> None:
+    def block(self, active: Active, reason: str) -> None:
         """Something that the run needs cannot be loaded."""
-        active = self._runs.get(run_id)
-        if active is not None and not active.ended:
+        if self._goes_on(active):
             active.block(reason)
             self._touch(active)
 
     def _feed(self, active: Active, event: Event) -> None:
-        if not active.ended:
-            active.feed(event, self.clock())
+        active.feed(event, self.clock())
         self._touch(active)
 
     def _touch(self, active: Active) -> None:
@@ -346,12 +349,11 @@ class Scheduler:
     def _feed_next(self) -> None:
         now = self.clock()
         for _ in range(min(SLICE, len(self._landed))):
-            (run_id, position), outcome = self._landed.popleft()
-            active = self._runs.get(run_id)
-            if active is not None and not active.ended:
+            (active, position), outcome = self._landed.popleft()
+            if self._goes_on(active):
                 active.in_flight.discard(position)
                 active.feed(StepDone(position, outcome), now)
-                self._touched[run_id] = active
+                self._touched[active.id] = active
 
     def _fire_timers(self) -> None:
         now = self.clock()
@@ -362,7 +364,7 @@ class Scheduler:
                     self._poked = True
                 case (run_id, position):
                     active = self._runs.get(run_id)
-                    if active is not None:
+                    if active is not None and not active.ended:
                         self._feed(active, TimerFired(position))
                 case run_id:
                     self._consider_leaving(run_id, now)
@@ -411,6 +413,8 @@ class Scheduler:
         self._effects.perform(active, effects)
         if last:
             self._drop(active)
+            if active.left is not None:
+                self.sweeper.sweep(active.left)
             if active.end is not None:
                 self._settled(active.id, active.end)
                 self._poked = self._poked or active.record.parent is not None or bool(self._foreign)
@@ -445,14 +449,15 @@ class Scheduler:
         if self._runs.get(active.id) is active:
             del self._runs[active.id]
             self._busy.discard(active.id)
+        if self._touched.get(active.id) is active:  # the run may have been taken up again meanwhile
+            del self._touched[active.id]
         if active.blocked is not None:
             logger.error("run %s is blocked: %s", active.id, active.blocked, extra={"run_id": active.id})
         for position in active.in_flight:
-            self.performer.cancel((active.id, position))
+            self.performer.cancel((active, position))
         active.discard()
         self._memory.discard(active)
-        self._touched.pop(active.id, None)
-        self._poked = self._poked or self._crowded or active.leaving
+        self._poked = self._poked or self._crowded or active.leaving or active.successor is not None
 
     # The committer
 

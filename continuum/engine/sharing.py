@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 from continuum.engine.machine.requests import LookUp, StepDone, StepKnown, StepWanted
 from continuum.errors import StepUncertain, UsageError
-from continuum.journal import Entry, Failure, Outcome, Position, RunId, Value, record
+from continuum.journal import Entry, Failure, Outcome, Position, Value, record
 from continuum.store.codec import Codec
 from continuum.store.committer import Job, single
 from continuum.store.digest import digest_of_call, digest_of_key
 from continuum.store.protocol import Batch
-from continuum.store.records import SharedResult
+from continuum.store.records import RunRecord, SharedResult
 from continuum.store.results import SWEEP, Results, Share
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ class PartOver:
 class _Step:
     """A step from when it is to be looked up until its entry is recorded."""
 
-    __slots__ = ("in_line", "request", "share")
+    __slots__ = ("in_line", "place", "request", "share")
 
-    def __init__(self, request: LookUp) -> None:
+    def __init__(self, request: LookUp, generation: int) -> None:
         options, name = request.command.options, request.command.name
         self.request = request
+        self.place: Position = (generation, *request.position)  # tells it from those of the run's other histories
         # What is found by its arguments is given a digest when it is looked up.
         self.share = None if options.once is None else Share(digest_of_key(options.once), name, True, options.cache)
         self.in_line = False
@@ -58,15 +59,15 @@ class _Step:
 class Shares:
     """The shared steps that one run has in hand; what becomes of them goes into the run's batches."""
 
-    def __init__(self, run_id: RunId, results: Results, codec: Codec) -> None:
-        self._run_id = run_id
+    def __init__(self, run: RunRecord, results: Results, codec: Codec) -> None:
+        self._run = run
         self._results = results
         self._codec = codec
         self._steps: dict[Position, _Step] = {}
 
     def begin(self, request: LookUp) -> None:
         """A step is to be looked up."""
-        self._steps[request.position] = _Step(request)
+        self._steps[request.position] = _Step(request, self._run.generation)
 
     def find(self, position: Position) -> _Step | None:
         """The step at that position, if its entry is still to come."""
@@ -86,9 +87,9 @@ class Shares:
             return []  # the result is one that others have made
         share, payload = step.share, self._lasting(step.share, entry.outcome)
         if payload is None:
-            return self._give_up(batch, share, entry.position)
+            return self._give_up(batch, share, step.place)
         failed, expires = isinstance(entry.outcome, Failure), None if share.keep is None else entry.at + share.keep
-        result = SharedResult(share.step, self._run_id, list(entry.position), "done", failed, expires, payload)
+        result = SharedResult(share.step, self._run.id, list(step.place), "done", failed, expires, payload)
         if share.once:
             return [PartOver(self._results.put_part(batch, share, result))]
         self._results.keep(batch, share, result)
@@ -97,11 +98,11 @@ class Shares:
     def give_up(self, batch: Batch) -> list[PartOver]:
         """The run ends: what it has taken is free for others."""
         steps, self._steps = self._steps, {}
-        shares = [(position, step.share) for position, step in steps.items() if step.share is not None]
-        return [over for position, share in shares for over in self._give_up(batch, share, position)]
+        shares = [(step.place, step.share) for step in steps.values() if step.share is not None]
+        return [over for place, share in shares for over in self._give_up(batch, share, place)]
 
-    def _give_up(self, batch: Batch, share: Share, position: Position) -> list[PartOver]:
-        part = SharedResult(share.step, self._run_id, list(position), "given up")
+    def _give_up(self, batch: Batch, share: Share, place: Position) -> list[PartOver]:
+        part = SharedResult(share.step, self._run.id, list(place), "given up")
         return [PartOver(self._results.put_part(batch, share, part))] if share.once else []
 
     def _lasting(self, share: Share, outcome: Outcome | None) -> bytes | None:
@@ -141,7 +142,7 @@ class Sharing:
             self._answer(active, StepKnown(request.position, Failure(error)))
             return
         ask = partial(
-            self._results.ask, share=share, run_id=active.id, position=request.position, now=self._scheduler.clock()
+            self._results.ask, share=share, run_id=active.id, position=step.place, now=self._scheduler.clock()
         )
         self._scheduler.committer.submit(single(ask, partial(self._looked_up, active, step)))
 
@@ -160,7 +161,7 @@ class Sharing:
             self._found(active, step, found)
         else:
             step.in_line = True
-            self._scheduler.await_other(active.id, position)
+            self._scheduler.await_other(active, position)
 
     def _found(self, active: Active, step: _Step, found: SharedResult) -> None:
         position, mine = step.request.position, found.run_id == active.id
@@ -171,9 +172,9 @@ class Sharing:
                 self._answer(active, StepWanted(position))
             else:
                 reason = f"the result of step {found.step!r}, made by run {found.run_id!r}, cannot be loaded"
-                self._scheduler.block(active.id, f"{reason}: {type(error).__name__}: {error}")
+                self._scheduler.block(active, f"{reason}: {type(error).__name__}: {error}")
             return
-        mine = mine and found.position == list(position)
+        mine = mine and found.position == list(step.place)
         self._answer(active, StepDone(position, outcome) if mine else StepKnown(position, outcome))
 
     def _load(self, found: SharedResult) -> Outcome:
@@ -183,7 +184,7 @@ class Sharing:
         return Value(codec.decode(found.payload), found.payload)
 
     def _answer(self, active: Active, event: StepDone | StepKnown | StepWanted) -> None:
-        self._scheduler.answer(active.id, event.position, event)
+        self._scheduler.answer(active, event.position, event)
 
     # Telling others
 
@@ -209,7 +210,7 @@ class Sharing:
     def _called(self, job: Job[None]) -> None:
         job.result()
         self._concluding -= 1
-        self._scheduler.poke()
+        self._scheduler.look_again()
 
     # Forgetting
 

@@ -21,6 +21,7 @@ letter   the rest of the key                         the record
 ``e``    expiry, digest                              that a shared result expires
 ``h``    run NUL digest, command                     what a run's command has to do with one
 ``w``    digest, command, run                        that a run waits for one
+``u``    run NUL number                              up to which entries, from that on, are to be deleted
 =======  ==========================================  ====================================
 """
 
@@ -63,12 +64,15 @@ __all__ = [
     "run_of_index",
     "run_of_ready",
     "run_of_timer",
+    "run_of_unswept",
     "run_of_waiter",
     "shared",
     "state",
     "timer",
     "timers",
     "timers_until",
+    "unswept",
+    "unswept_prefix",
     "waiter",
     "waiters",
 ]
@@ -127,7 +131,7 @@ def inbox(run_id: str, stamp: int) -> bytes:
 
 
 def number_of(key: bytes) -> int:
-    """The number at the end of a journal's or an inbox's key."""
+    """The number at the end of the key of a journal, an inbox, or of what is to be deleted."""
     number: int = _NUMBER.unpack(key[-8:])[0]
     return number
 
@@ -241,3 +245,15 @@ def run_of_waiter(key: bytes) -> RunId:
 def _command(position: Position) -> bytes:
     """A position in few bytes, however deep it lies."""
     return hashlib.blake2b(position_text(position).encode(), digest_size=_COMMAND).digest()
+
+
+def unswept_prefix() -> bytes:
+    return b"u"
+
+
+def unswept(run_id: str, start: int) -> bytes:
+    return b"u" + run_id.encode() + b"\0" + _NUMBER.pack(start)
+
+
+def run_of_unswept(key: bytes) -> RunId:
+    return RunId(key[1:-9].decode())

@@ -126,7 +126,7 @@ class Ledger:
 
     def history(self, view: View, run_id: str, start: int = 0, limit: int | None = None) -> list[HistoryRow]:
         """The run's journal from that number on as people see it, marks too. Raises RunNotFound."""
-        self.record(view, run_id)
+        start = max(start, self.record(view, run_id).journal_start)
         return [_history_row(*pair) for pair in self.entries(view, run_id, start, limit, load=False)]
 
     # Starting, sending, ending
@@ -142,8 +142,8 @@ class Ledger:
         data = view.get(key)
         if data is not None:
             existing = read(self.codec, RunRecord, key, data)
-            if existing.workflow != record.workflow:
-                raise RunExists(record.id, existing.workflow)
+            if existing.origin != record.workflow:
+                raise RunExists(record.id, existing.origin)
             return None, False
         batch = Batch(checks=[(key, None)], puts=[write(self.codec, key, record)])
         status = Status.PENDING if claim is None else Status.RUNNING
@@ -170,7 +170,7 @@ class Ledger:
         state = self.state(view, run_id)
         if state.status in FINISHED:
             raise RunFinished(run_id, state.status, f"event {message.name!r} can no longer reach it")
-        batch = Batch(checks=[(keys.outcome(run_id), None)], notify=True)
+        batch = Batch(checks=[(keys.outcome(run_id), None), self.same_record(view, run_id)], notify=True)
         if marker is not None:
             batch.checks.append((marker, None))
             batch.puts.append((marker, b""))
@@ -193,7 +193,7 @@ class Ledger:
             self.put_end(batch, record, state, RunEnd(Status.CANCELLED, True, reason), stamp)
             self.results.give_up_all(view, batch, run_id)
             return batch, True
-        batch = Batch(checks=[(keys.outcome(run_id), None)], notify=True)
+        batch = Batch(checks=[(keys.outcome(run_id), None), self.same_record(view, run_id)], notify=True)
         self.put_message(batch, run_id, Message("cancel", reason=reason), stamp)
         self.put_ready(batch, record.address, stamp)
         return batch, False
@@ -218,6 +218,11 @@ class Ledger:
     def unchanged(self, view: View, run_id: str) -> tuple[bytes, bytes | None]:
         """The check that the run's state is still as the view has it."""
         key = keys.state(run_id)
+        return key, view.get(key)
+
+    def same_record(self, view: View, run_id: str) -> tuple[bytes, bytes | None]:
+        """The check that the run has not gone on as another workflow, which other workers may have to be told of."""
+        key = keys.run(run_id)
         return key, view.get(key)
 
     def put_state(self, batch: Batch, record: RunRecord, old: RunState | None, new: RunState) -> None:
@@ -260,7 +265,16 @@ class Ledger:
         batch.notify = True
         if record.parent is None or record.parent_position is None:
             return
-        message = Message("child", record.id, end.reason, record.parent_position, end.status, end.failed, end.payload)
+        message = Message(
+            "child",
+            record.id,
+            end.reason,
+            record.parent_position,
+            end.status,
+            end.failed,
+            record.parent_generation,
+            end.payload,
+        )
         self.put_message(batch, record.parent.run_id, message, stamp)
         self.put_ready(batch, record.parent, stamp)
 

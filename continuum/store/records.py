@@ -30,9 +30,13 @@ class Address(NamedTuple):
 
 @record
 class RunRecord:
-    """What was started; never changed. Times are nanoseconds since the epoch; `payload` holds the arguments.
+    """What was started. Times are nanoseconds since the epoch; `payload` holds the arguments.
 
-    `parent_position` is where the parent waits for this run, or None if it does not wait.
+    `parent_position` is where the parent waits for this run, or None if it does not wait; it belongs
+    to the parent's history of `parent_generation`.
+
+    A run that goes on by ContinueUsing gets another record: of its next `generation`, whose journal
+    begins with entry `journal_start`; `started_as` is then the workflow that it was started as.
     """
 
     id: RunId
@@ -45,7 +49,16 @@ class RunRecord:
     deadline: int | None = None
     parent: Address | None = None
     parent_position: list[int] | None = None
+    parent_generation: int = 0
+    generation: int = 0
+    journal_start: int = 0
+    started_as: str = ""
     payload: bytes = b""
+
+    @property
+    def origin(self) -> str:
+        """The workflow that the run was started as."""
+        return self.started_as or self.workflow
 
     @property
     def address(self) -> Address:
@@ -82,7 +95,10 @@ class RunEnd:
 
 @record
 class Message:
-    """A message to a run: an event by its name, a request to end with its reason, or the end of child `name`."""
+    """A message to a run: an event by its name, a request to end with its reason, or the end of child `name`.
+
+    Who waits for a child is the command at `position` in the run's history of that `generation`.
+    """
 
     kind: Literal["event", "cancel", "child"]
     name: str = ""
@@ -90,6 +106,7 @@ class Message:
     position: list[int] | None = None
     status: str = ""
     failed: bool = False
+    generation: int = 0
     payload: bytes = b""
 
 
@@ -98,7 +115,8 @@ class SharedResult:
     """A result that runs share, or what is known before there is one; `payload` holds it, or an error if `failed`.
 
     Command `position` of run `run_id` has ``taken`` it upon itself to make it, for the step of that name, or
-    has ``given up``, or it is ``done``. It expires at that time, or never.
+    has ``given up``, or it is ``done``. It expires at that time, or never. The first number of the position
+    is the generation of the run's history.
     """
 
     step: str

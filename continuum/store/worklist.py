@@ -18,6 +18,7 @@ from continuum.journal import TAKES, Entry, Kind, Position, RunId, Status, Value
 from continuum.stamps import Stamps
 from continuum.store import keys
 from continuum.store.codec import seal
+from continuum.store.leavings import leave
 from continuum.store.ledger import Ledger
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Message, RunEnd, RunRecord, RunState, read, write
@@ -133,18 +134,26 @@ class Worklist:
             return self._clear(view, run_id, ready), None
         record, state = self._ledger.record(view, run_id), self._ledger.state(view, run_id)
         held = view.get(keys.claim(run_id))
-        if held != left or not self.takes(record):
+        if held != left:
             return None
+        if not self.takes(record):
+            return (self._forward(view, record, ready), None) if ready else None
         batch = Batch([(keys.claim(run_id), held), self._ledger.unchanged(view, run_id)], deletes=ready)
         batch.puts.append((keys.claim(run_id), self.token))
         running = RunState(Status.RUNNING, now, rewind=state.rewind, failed_at=state.failed_at)
         self._ledger.put_state(batch, record, state, running)
         return batch, self._load(view, record, running)
 
+    def _forward(self, view: View, record: RunRecord, ready: list[bytes]) -> Batch:
+        """Tell who is to look at the run, which has gone on as another workflow since it was called for here."""
+        batch = Batch([self._ledger.same_record(view, record.id)], deletes=ready, notify=True)
+        self._ledger.put_ready(batch, record.address, self._stamps.next())
+        return batch
+
     def _load(self, view: View, record: RunRecord, state: RunState) -> Taken:
         taken = Taken(record, state)
         try:
-            taken.journal = list(self._ledger.entries(view, record.id))
+            taken.journal = list(self._ledger.entries(view, record.id, record.journal_start))
             taken.messages = self.messages(view, record.id)
             taken.args, taken.kwargs = self.codec.decode(record.payload)
         except Exception as error:  # told by who claimed it: the run is blocked until it can be loaded
@@ -180,6 +189,10 @@ class Worklist:
         batch.puts.append(write(self.codec, keys.inbox(run_id, entry.ref), message))
         return entry.ref, message
 
+    def forget_message(self, batch: Batch, run_id: str, number: int) -> None:
+        """Delete a message that concerns nobody any more."""
+        batch.deletes.append(keys.inbox(run_id, number))
+
     def forget_sent(self, batch: Batch, run_id: str, message_id: str) -> None:
         """The sender has recorded that its message was delivered: it will not be sent again."""
         batch.deletes.append(keys.delivered(run_id, message_id))
@@ -214,6 +227,25 @@ class Worklist:
         batch.deletes.append(keys.claim(record.id))
         if call:
             self._ledger.put_ready(batch, record.address, self._stamps.next())
+
+    def seed(self) -> str:
+        """What a run's random numbers come from."""
+        return self._stamps.entropy(16).hex()
+
+    def hand_over(
+        self, batch: Batch, record: RunRecord, old: RunState, new: RunRecord, opening: Sequence[Entry], now: int
+    ) -> bytes | None:
+        """Have the run go on by its new record, with whoever has that workflow; its journal begins with `opening`.
+
+        Gives the key of a note where the old journal was too long to be deleted along with that.
+        """
+        note = leave(batch, record.id, record.journal_start, new.journal_start)
+        batch.puts.append(write(self.codec, keys.run(record.id), new))
+        for number, entry in enumerate(opening, new.journal_start):
+            self.append(batch, record.id, number, entry)
+        self.change(batch, record, old, RunState(Status.WAITING, now, waiting_for="a worker"))
+        self.release(batch, new, call=True)
+        return note
 
     def ask_to_end(self, batch: Batch, address: Address, reason: str) -> None:
         """Have another run end, whether it has been started yet or not."""

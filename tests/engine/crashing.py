@@ -66,6 +66,15 @@ class Crashes:
         self.options = options
         self.count = 0
 
+    def engine(self) -> Engine:
+        """An engine that will not crash."""
+        return opened(MemoryStore(self.space), *self.workflows, **self.options)
+
+    def everything(self) -> list[bytes]:
+        """The keys of all that the store holds."""
+        with MemoryStore(self.space).view() as view:
+            return [key for key, _ in view.scan(b"")]
+
     def live(self, scenario: Scenario, commits: int, *, applied: bool) -> bool:
         """Let an engine live for so many commits; whether the scenario came to its end before that."""
         store = CrashingStore(self.space, commits, applied=applied)
@@ -79,7 +88,7 @@ class Crashes:
 
     def finish(self, scenario: Scenario) -> Any:
         """A life without a crash."""
-        with opened(MemoryStore(self.space), *self.workflows, **self.options) as engine:
+        with self.engine() as engine:
             return scenario(engine)
 
 

@@ -61,7 +61,8 @@ class Machine:
     """The state of one run, as its journal and its code make it.
 
     `body` is a fresh generator of the workflow; `seed` is where its random numbers come from;
-    `deadline`, in nanoseconds since the epoch, ends it as timed out.
+    `deadline`, in nanoseconds since the epoch, ends it as timed out. `generation` counts how often it
+    has gone on by ContinueUsing: positions begin anew with each, so the ids made from them tell it.
     """
 
     def __init__(
@@ -71,10 +72,12 @@ class Machine:
         *,
         seed: bytes,
         label: str = "",
+        generation: int = 0,
         deadline: int | None = None,
         compensate_on_failure: bool = False,
     ) -> None:
         self.run_id = run_id
+        self.family = f"{run_id}#{generation}" if generation else run_id  # what its children's ids begin with
         self.finished = False
         self._seed = seed
         self._deadline = deadline
@@ -92,6 +95,7 @@ class Machine:
         self._failures: list[tuple[Position, BaseException]] = []
         self._dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
         self._stopping: str | None = None  # the name of the cancel entry, once there is one
+        self.stop_reason: str | None = None  # which that entry tells
         self.state: dict[str, Any] = {}
 
     def feed(self, event: Event, now: int) -> list[Request]:
@@ -288,6 +292,11 @@ class Machine:
 
     def _started(self, event: Started) -> None:
         self.journal.load(event.journal)
+        first = self.journal.peek()
+        if first is not None and first.kind is Kind.PUBLISH and not first.position:  # of earlier generations
+            assert isinstance(first.outcome, Value)
+            self.state = first.outcome.value
+            self.journal.take()
         if self._deadline is not None:
             self.wake_at((), self._deadline)
 
@@ -359,7 +368,7 @@ class Machine:
     def _stop(self, entry: Entry) -> None:
         """The run was cancelled or its deadline has passed: let the workflow clean up and end."""
         assert isinstance(entry.outcome, Value)
-        self._stopping = entry.name
+        self._stopping, self.stop_reason = entry.name, entry.outcome.value
         if not self._undo.running:  # an undoing that is under way is not left half done
             self.fibers.cancel(self._root, Cancelled(entry.outcome.value))
 
@@ -377,7 +386,7 @@ class Machine:
         if waiting.kind is Kind.SAVE:
             self.journal.requests.append(CancelStep(waiting.position))
         elif isinstance(waiting.command, Call):
-            child, command = child_id(self.run_id, waiting), waiting.command
+            child, command = child_id(self.family, waiting), waiting.command
             request = CancelChild(waiting.position, child, command.invocation, reason, command.queue)
             self.journal.requests.append(request)
 

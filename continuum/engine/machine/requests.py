@@ -20,6 +20,8 @@ __all__ = [
     "CancelChild",
     "CancelStep",
     "ChildDone",
+    "ContinueRun",
+    "DropMarks",
     "EmitLog",
     "Event",
     "EventArrived",
@@ -211,6 +213,24 @@ class PublishState:
 
 
 @record
+class DropMarks:
+    """No replay needs the marks that were recorded before the command at `position`."""
+
+    position: Position
+
+
+@record
+class ContinueRun:
+    """The run goes on as the Invocation, with a journal that begins with these entries.
+
+    This machine is done then. But it may be told before that the run is to end: then that counts.
+    """
+
+    invocation: Invocation[Any]
+    opening: Sequence[Entry]
+
+
+@record
 class Settle:
     """The run has ended. `failed_at` is the position of the command whose error ended it."""
 
@@ -237,6 +257,8 @@ Request: TypeAlias = (
     | SendEvent
     | EmitLog
     | PublishState
+    | DropMarks
+    | ContinueRun
     | Settle
     | Mismatch
 )

@@ -17,6 +17,8 @@ from continuum.commands import (
     All,
     Call,
     Command,
+    Compact,
+    ContinueUsing,
     Count,
     Ensure,
     Handle,
@@ -40,8 +42,15 @@ from continuum.engine.machine.attempts import ask_step
 from continuum.engine.machine.fibers import Fiber, Group, Waiting
 from continuum.engine.machine.inbox import Handler
 from continuum.engine.machine.outcome import NOTHING
-from continuum.engine.machine.requests import EmitLog, PublishState, SendEvent, StartChild
-from continuum.errors import BadValue
+from continuum.engine.machine.requests import (
+    ContinueRun,
+    DropMarks,
+    EmitLog,
+    PublishState,
+    SendEvent,
+    StartChild,
+)
+from continuum.errors import BadCommand, BadValue, Cancelled
 from continuum.journal import Entry, Failure, Kind, Outcome, Value, position_text
 
 if TYPE_CHECKING:
@@ -182,6 +191,30 @@ def _begin_revert(machine: Machine, fiber: Fiber, command: Revert) -> None:
     machine.revert(entry.position, Value(command.reason))
 
 
+def _begin_continue(machine: Machine, fiber: Fiber, command: ContinueUsing) -> Outcome | None:
+    name = command.invocation.workflow.name
+    if fiber.group is not None:
+        return Failure(
+            BadCommand(
+                f"{fiber.where()} yielded ContinueUsing({name}(...)) in a branch; only the workflow itself can go on "
+                "as another: let the branch return, and yield it behind the All, Race or Map"
+            )
+        )
+    if machine.stop_reason is not None:  # or a run could not be cancelled that always goes on in its cleanup
+        stopped = Failure(Cancelled(machine.stop_reason))
+        return machine.answer(fiber, Kind.CONTINUE, name, stopped).outcome
+    machine.wait(fiber, Kind.CONTINUE, name, command)
+    return None
+
+
+def _begin_compact(machine: Machine, fiber: Fiber, command: Compact) -> Outcome:
+    live = machine.journal.live
+    entry = machine.answer(fiber, Kind.COMPACT, "", NOTHING)
+    if live and fiber.group is None:  # so every command before it has been completed
+        machine.journal.requests.append(DropMarks(entry.position))
+    return NOTHING
+
+
 # A command has to wait
 
 
@@ -208,18 +241,18 @@ def _due_of(machine: Machine, command: Command[Any]) -> int | None:
 def _ask_child(machine: Machine, waiting: Waiting) -> None:
     command = waiting.command
     assert isinstance(command, Call | Start)
-    child, awaited = child_id(machine.run_id, waiting), isinstance(command, Call)
+    child, awaited = child_id(machine.family, waiting), isinstance(command, Call)
     request = StartChild(waiting.position, child, command.invocation, awaited, command.queue, command.timeout)
     machine.journal.requests.append(request)
 
 
-def child_id(run_id: str, waiting: Waiting) -> str:
+def child_id(family: str, waiting: Waiting) -> str:
     """The id of the child run of a Call or Start: chosen by the workflow, or made from the position."""
     command = waiting.command
     assert isinstance(command, Call | Start)
     if command.id is not None:
         return command.id
-    child = f"{run_id}/{position_text(waiting.position)}"
+    child = f"{family}/{position_text(waiting.position)}"
     if len(child.encode()) <= 128:
         return child
     return hashlib.blake2b(child.encode(), digest_size=32).hexdigest()
@@ -229,6 +262,13 @@ def _ask_send(machine: Machine, waiting: Waiting) -> None:
     command = waiting.command
     assert isinstance(command, Send)
     machine.journal.requests.append(SendEvent(waiting.position, command.run_id, command.name, command.payload))
+
+
+def _ask_continue(machine: Machine, waiting: Waiting) -> None:
+    command = waiting.command
+    assert isinstance(command, ContinueUsing)
+    opening = [Entry((), Kind.PUBLISH, "", Value(machine.state), machine.journal.now)] if machine.state else []
+    machine.journal.requests.append(ContinueRun(command.invocation, opening))
 
 
 BEGIN: Final[dict[type[Command[Any]], Begin]] = {
@@ -250,6 +290,8 @@ BEGIN: Final[dict[type[Command[Any]], Begin]] = {
     Start: _begin_start,
     Send: _begin_send,
     Revert: _begin_revert,
+    ContinueUsing: _begin_continue,
+    Compact: _begin_compact,
 }
 """A row for every command: what happens when it is reached."""
 
@@ -261,5 +303,6 @@ ASK: Final[dict[Kind, Ask]] = {
     Kind.CALL: _ask_child,
     Kind.START: _ask_child,
     Kind.SEND: _ask_send,
+    Kind.CONTINUE: _ask_continue,
 }
 """A row for every kind that may have to wait: what the host is asked for."""

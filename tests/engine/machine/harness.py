@@ -6,6 +6,7 @@
     play.send("approved", "alice")
     assert play.result == ...
     again = play.replay()       # another machine takes the run up from a copy of the journal
+    later = play.go_on()        # the same after ContinueUsing, with what is left for the next workflow
 
 The host keeps the laws of a real one, and watches that the machine keeps its own: nothing recorded is
 asked for again, nothing is asked for twice.
@@ -24,6 +25,8 @@ from continuum.engine.machine.requests import (
     CancelChild,
     CancelStep,
     ChildDone,
+    ContinueRun,
+    DropMarks,
     EmitLog,
     Event,
     EventArrived,
@@ -79,8 +82,9 @@ class Play:
         now: int = START,
         timeout: float | None = None,
         run_id: str = "run-1",
+        generation: int = 0,
     ) -> None:
-        self.invocation, self.timeout, self.run_id = invocation, timeout, run_id
+        self.invocation, self.timeout, self.run_id, self.generation = invocation, timeout, run_id, generation
         self.journal: list[Entry] = list(journal or [])
         self.now = now
         self.events: list[EventArrived] = list(events or [])  # all that were ever sent
@@ -91,6 +95,8 @@ class Play:
         self.logged: list[str] = []
         self.published: dict[str, Any] = {}
         self.stopped: list[str] = []  # steps by position, children by id
+        self.needless: list[str] = []  # up to which positions marks may be dropped
+        self.continued: ContinueRun | None = None
         self.settled: Settle | None = None
         self.mismatch: ReplayMismatch | None = None
         self.cuts = [len(self.journal)]
@@ -99,7 +105,8 @@ class Play:
         self.machine = Machine(
             run_id,
             invocation.body(),
-            seed=b"seed",
+            seed=b"seed%d" % generation,
+            generation=generation,
             label=f"workflow {workflow.name!r}",
             deadline=None if timeout is None else START + round(timeout * NANOSECONDS),
             compensate_on_failure=workflow.compensate_on_failure,
@@ -120,6 +127,21 @@ class Play:
             now=self.now,
             timeout=self.timeout,
             run_id=self.run_id,
+            generation=self.generation,
+        )
+
+    def go_on(self) -> Play:
+        """The run as the workflow that it goes on as."""
+        assert self.continued is not None, f"waits for {self.machine.waiting_for()!r}: {self.mismatch}"
+        taken = {entry.ref for entry in self.journal if entry.kind in TAKES}
+        return Play(
+            self.continued.invocation,
+            list(self.continued.opening),
+            events=[event for event in self.events if event.ref not in taken],
+            now=self.now,
+            timeout=self.timeout,
+            run_id=self.run_id,
+            generation=self.generation + 1,
         )
 
     # What happens
@@ -138,7 +160,7 @@ class Play:
 
     def send(self, name: str, payload: Any = None) -> list[Request]:
         """An event arrives."""
-        event = EventArrived(len(self.events) + 1, name, Value(payload))
+        event = EventArrived(max((event.ref for event in self.events), default=0) + 1, name, Value(payload))
         self.events.append(event)
         return self.feed(event)
 
@@ -158,6 +180,7 @@ class Play:
     def feed(self, event: Event) -> list[Request]:
         """Feed anything; gives what was asked for."""
         self.in_flight.pop(getattr(event, "position", ()), None)
+        self.continued = None
         self.requests = self.machine.feed(event, self.now)
         for request in self.requests:
             self._take(request)
@@ -222,6 +245,10 @@ class Play:
     def _take(self, request: Request) -> None:
         assert self.settled is None, "nothing follows a settlement"
         match request:
+            case ContinueRun():
+                self.continued = request
+            case DropMarks(position):
+                self.needless.append(position_text(position))
             case Entry() as entry:
                 assert entry.position not in self._completed, f"recorded twice: {entry}"
                 if entry.position and entry.kind not in MARKS:

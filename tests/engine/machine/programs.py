@@ -15,6 +15,7 @@ from continuum import (
     All,
     Call,
     Cancelled,
+    Compact,
     Count,
     Ensure,
     Handle,
@@ -85,7 +86,7 @@ class Choices:
 
 
 LEAVES = (*["save"] * 8, *["steps", "sleep", "receive", "handle"] * 2, "patch", "call", "start", "send", "publish",
-          "count", "shared", "hurried", "now", "random", "uuid4", "log", "junk", "raise kept")  # fmt: skip
+          "count", "shared", "hurried", "now", "random", "uuid4", "log", "compact", "junk", "raise kept")  # fmt: skip
 GROUPS = ("all", "race", "map")
 TRIES = ("finally", "catch", "stubborn")
 CONSTRUCTS = (*GROUPS, *GROUPS, *TRIES)
@@ -286,6 +287,7 @@ _ROWS: dict[str, Callable[[Node, Scope], Body]] = {
     "send": _plain(lambda node: Send("another", "ab"[node.number % 2], node.number)),
     "publish": _plain(lambda node: Publish(**{"xyz"[node.number % 3]: node.number})),
     "count": _plain(lambda node: Publish(**{"xyz"[node.number % 3]: Count(node.number)})),
+    "compact": _plain(lambda node: Compact()),
     "now": _plain(lambda node: Now()),
     "random": _plain(lambda node: Random()),
     "uuid4": _plain(lambda node: Uuid4()),
