@@ -86,7 +86,7 @@ class Choices:
 
 
 LEAVES = (*["save"] * 8, *["steps", "sleep", "receive", "handle"] * 2, "patch", "call", "start", "send", "publish",
-          "count", "shared", "hurried", "now", "random", "uuid4", "log", "compact", "junk", "raise kept")  # fmt: skip
+          "count", "shared", "now", "random", "uuid4", "log", "compact", "junk", "raise kept")  # fmt: skip
 GROUPS = ("all", "race", "map")
 TRIES = ("finally", "catch", "stubborn")
 CONSTRUCTS = (*GROUPS, *GROUPS, *TRIES)
@@ -115,8 +115,8 @@ programs = _programs("ensure", "note", "boom")
 separate_programs = _programs("boom")
 """Branches go by nothing that others do."""
 
-uncertain_programs = _programs("ensure", "note", "boom", "uncertain")
-"""With steps that are never repeated: what becomes of them depends on where a crash comes."""
+uncertain_programs = _programs("ensure", "note", "boom", "uncertain", "hurried")
+"""With steps of which it depends on where a crash comes whether they are tried again."""
 
 
 @dataclass
