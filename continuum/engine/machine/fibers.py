@@ -64,6 +64,14 @@ class Fiber:
         line = code.co_firstlineno if frame is None else frame.f_lineno
         return f"{PurePath(code.co_filename).name}:{line} in {code.co_qualname}"
 
+    def delegate(self) -> object | None:
+        """What the fiber delegates to by ``yield from`` though no result can be sent into it, such as a list."""
+        body: Any = self.body
+        while (body := body.gi_yieldfrom) is not None:
+            if type(body) is not GeneratorType:
+                return None if hasattr(body, "send") else body
+        return None
+
 
 class Waiting:
     """A command that has been issued and waits to be completed."""

@@ -45,7 +45,7 @@ from continuum.engine.machine.requests import (
     TimerFired,
     WakeAt,
 )
-from continuum.engine.machine.teaching import explain_bad_command
+from continuum.engine.machine.teaching import explain_bad_command, explain_bad_delegate
 from continuum.engine.machine.undo import UndoStack
 from continuum.engine.machine.vocabulary import ASK, BEGIN, child_id
 from continuum.errors import Cancelled, EnsureTimeout, ReceiveTimeout, ReplayMismatch
@@ -273,6 +273,8 @@ class Machine:
     # Commands
 
     def _issue(self, fiber: Fiber, command: Any) -> Outcome | None:
+        if (delegate := fiber.delegate()) is not None:
+            return Failure(explain_bad_delegate(delegate, fiber.where()))
         begin = BEGIN.get(type(command))
         if begin is None:
             return Failure(explain_bad_command(command, fiber.where()))

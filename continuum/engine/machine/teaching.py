@@ -10,7 +10,7 @@ from continuum.commands import Command
 from continuum.errors import BadCommand
 from continuum.workflow import Invocation, Workflow
 
-__all__ = ["explain_bad_command"]
+__all__ = ["explain_bad_command", "explain_bad_delegate"]
 
 
 def explain_bad_command(yielded: Any, where: str) -> BadCommand:
@@ -19,6 +19,25 @@ def explain_bad_command(yielded: Any, where: str) -> BadCommand:
     if inspect.iscoroutine(yielded):
         yielded.close()
     return BadCommand(f"{where} yielded {what}; {remedy}")
+
+
+def explain_bad_delegate(iterator: object, where: str) -> BadCommand:
+    """The error to raise at a ``yield from`` something into which no results can be sent, by its iterator."""
+    return BadCommand(
+        f"{where} has a `yield from` {_iterated(iterator)}, which needs a command, a generator or an Invocation; "
+        "use `yield All(*commands)` for several commands side by side, or a loop for one after the other"
+    )
+
+
+def _iterated(iterator: object) -> str:
+    """What an iterator goes through, such as ``a list``, or what it is itself, such as ``a map``."""
+    name = type(iterator).__name__  # such as list_iterator, dict_keyiterator, map
+    of = name.strip("_").partition("_")[0] if name.endswith("iterator") else name
+    return f"{_article(of)} {of}"
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiouAEIOU" else "a"
 
 
 def _diagnosis(yielded: Any) -> tuple[str, str]:
@@ -49,6 +68,6 @@ def _diagnosis(yielded: Any) -> tuple[str, str]:
             return f"the function {name}", f"use `yield Save({name}, ...)` to run it as a step"
         case _:
             return (
-                f"a {type(yielded).__name__}",
+                f"{_article(type(yielded).__name__)} {type(yielded).__name__}",
                 "a workflow yields commands, such as `yield Save(step, argument)`",
             )

@@ -46,7 +46,7 @@ def yields(make: Any) -> Body:
         (lambda: (do("a"),), "a tuple", "`yield All(...)`"),
         (lambda: part, "the function part", "`yield Save(part, ...)`"),
         (lambda: partial(part), "the function partial", "Save"),
-        (lambda: 42, "a int", "`yield Save(step, argument)`"),
+        (lambda: 42, "an int", "`yield Save(step, argument)`"),
         (lambda: ValueError, "the function ValueError", "Save"),
     ],
 )  # fmt: skip
@@ -98,3 +98,73 @@ def test_a_command_of_a_class_of_ones_own_is_no_command() -> None:
     play = Play(own())
     assert play.status is Status.FAILED
     assert isinstance(play.error, BadCommand)
+
+
+# `yield from` something into which no result can be sent
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda: [do("a"), do("b")], "a list"),
+        (lambda: (do("a"),), "a tuple"),
+        (lambda: {"x": do("a")}.values(), "a dict"),
+        (lambda: map(do, ["a"]), "a map"),
+        (lambda: enumerate([do("a")]), "an enumerate"),
+    ],
+)
+def test_a_yield_from_anything_but_a_generator_is_refused_before_its_first_command(make: Any, told: str) -> None:
+    @workflow
+    def delegates() -> Body:
+        yield from make()
+
+    play = Play(delegates())
+    line = delegates.function.__code__.co_firstlineno + 2
+    assert not play.ran
+    assert isinstance(play.error, BadCommand)
+    assert str(play.error).startswith(f"test_teaching.py:{line} in ")
+    assert f"delegates has a `yield from` {told}, " in str(play.error)
+    assert "`yield All(*commands)`" in str(play.error)
+
+
+def test_a_yield_from_a_list_further_in_is_told_with_its_own_line() -> None:
+    def inner() -> Body:
+        yield from [do("a")]
+
+    @workflow
+    def outer() -> Body:
+        yield do("first")
+        try:
+            yield from inner()
+        except BadCommand as error:
+            return str(error)
+
+    play = Play(outer())
+    play.done("first")
+    assert play.result.startswith(f"test_teaching.py:{inner.__code__.co_firstlineno + 1} in ")
+    assert play.result == play.replay().result
+
+
+def test_a_yield_from_an_object_that_results_can_be_sent_into_is_fine() -> None:
+    class Wrapped(Generator[Any, Any, Any]):
+        def __init__(self, body: Body) -> None:
+            self.body = body
+
+        def send(self, value: Any) -> Any:
+            return self.body.send(value)
+
+        def throw(self, *error: Any) -> Any:
+            return self.body.throw(*error)
+
+    @workflow
+    def outer() -> Body:
+        return (yield from Wrapped(twice()))
+
+    def twice() -> Body:
+        first = yield do("a")
+        return first + (yield do("b"))
+
+    play = Play(outer())
+    play.done("a", 1)
+    play.done("b", 2)
+    assert play.result == play.replay().result == 3
