@@ -17,7 +17,6 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -26,17 +25,17 @@ from continuum.durations import NANOSECONDS
 from continuum.engine.active import Active, Effect
 from continuum.engine.effects import Effects
 from continuum.engine.intake import Intake
-from continuum.engine.machine.requests import ChildDone, Event, StepDone, TimerFired
+from continuum.engine.lookout import Lookout
+from continuum.engine.machine.requests import Event, StepDone, TimerFired
 from continuum.engine.steps import Performer
 from continuum.engine.sweeper import Sweeper
 from continuum.engine.timers import Timers
 from continuum.journal import Outcome, Position, RunId
 from continuum.mailbox import Mailbox
 from continuum.stamps import Stamps
-from continuum.store.committer import Committer, Job, Plans
-from continuum.store.ends import outcome_of
+from continuum.store.committer import Committer, Job
 from continuum.store.ledger import Ledger
-from continuum.store.protocol import Batch, View
+from continuum.store.protocol import Batch
 from continuum.store.records import RunEnd, RunRecord
 from continuum.store.worklist import Nudge, Taken, Worklist
 from continuum.workflow import Registry
@@ -98,6 +97,7 @@ class Scheduler:
         self._registry = registry
         self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._has)
         self.sweeper = Sweeper(committer, self._worklist)
+        self._lookout = Lookout(self, self._worklist)
         self._intake = Intake(registry, self._worklist, ledger.codec)
         self._effects = Effects(self)
         self._settled = settled
@@ -107,16 +107,11 @@ class Scheduler:
         self._line: dict[RunId, Taken] = {}  # started in this worker's hands, and not begun yet
         self._memory: set[Active] = set()  # those, and those that are just leaving
         self._touched: dict[RunId, Active] = {}  # those that have something to commit or to perform
-        self._foreign: dict[RunId, list[tuple[Active, Position]]] = {}  # who waits for runs that others started
-        self._stored_due: int | None = None  # the look that is planned for timers in the store
         self._landed: deque[tuple[tuple[Active, Position], Outcome]] = deque()  # steps that have ended
         self._durable: deque[tuple[bool, Closed]] = deque()  # what was committed, or refused, and is to be performed
         self._idlers: list[anyio.Event] = []
         self._committing = False
-        self._looking = False
-        self._poked = True
         self._reserved = 0  # room for runs that are being started
-        self._crowded = False  # there may be more in the store than there was room for
         self._draining = False  # nothing new is taken up
         self._drained = False  # no step is in flight any more
         self._stopped = False
@@ -135,9 +130,12 @@ class Scheduler:
                 idle.set()
 
     async def _work(self) -> None:
-        self._inherit()
+        self._lookout.inherit()
+        self._effects.sharing.inherit()
+        self.sweeper.inherit()
         while not self._stopped:
-            self._look()
+            if not self._draining:
+                self._lookout.look(self._room())
             if self._landed or self._durable:
                 self.mailbox.wake()
             await self.mailbox.wait(self._patience())
@@ -173,7 +171,7 @@ class Scheduler:
 
     def look_again(self) -> None:
         """The same on the loop: it is looked before the scheduler can be idle."""
-        self._poked = True
+        self._lookout.look_again()
 
     def holds(self, run_id: str) -> bool:
         """Whether the run is in memory: then `settled` will tell of its end."""
@@ -185,7 +183,7 @@ class Scheduler:
         :meth:`begin` is to be called for it once it has been started, or could not be.
         """
         room = LINE - len(self._line) - self._reserved
-        if room <= 0 or self._draining or self._crowded or not self._worklist.takes(record):
+        if room <= 0 or self._draining or self._lookout.crowded or not self._worklist.takes(record):
             return None
         self._reserved += 1
         return self._worklist.token
@@ -205,9 +203,8 @@ class Scheduler:
         return None if due is None else max(0.0, (due - self.clock()) / NANOSECONDS)
 
     def _idle(self) -> bool:
-        looks = self._looking or self._poked or self._crowded
-        at_work = looks or self._committing or self._touched or self._landed or self._durable
-        return not (at_work or self._busy or self._line or self._effects.sharing.at_work)
+        at_work = self._committing or self._touched or self._landed or self._durable or self._busy or self._line
+        return self._lookout.idle and not (at_work or self._effects.sharing.at_work)
 
     def _leave(self) -> None:
         """Hand every run back; stop once that is written down."""
@@ -223,49 +220,7 @@ class Scheduler:
         known = self._registry.get(name)
         return known is not None and known.version == version
 
-    # Looking into the store
-
-    def _inherit(self) -> None:
-        """Go on with what a worker that is gone has left."""
-        self._looking = True
-        self._submit(lambda view: self._worklist.inherit(view, self.clock()), self._looked)
-        self._effects.sharing.inherit()
-        self.sweeper.inherit()
-
-    def _look(self) -> None:
-        """Look what is there, if something may be, and there is room for it."""
-        if self._looking or self._draining or not (self._poked or self._crowded):
-            return
-        room = self._room()
-        if room > 0 or self._poked:
-            self._poked, self._looking, self._crowded = False, True, room <= 0
-            then = partial(self._looked, room=room)
-            self._submit(partial(self._look_into, now=self.clock(), room=room), then)
-
-    def _look_into(self, view: View, now: int, room: int) -> list[tuple[Batch | None, Any]]:
-        found: list[tuple[Batch | None, Any]] = list(self._worklist.look(view, now, room))
-        found.append((None, self._worklist.next_timer(view, now)))
-        ends = ((child, self.ledger.end(view, child)) for child in list(self._foreign))
-        found.extend((None, (child, end)) for child, end in ends if end is not None)
-        return found
-
-    def _looked(self, job: Job[Any], room: int | None = None) -> None:
-        self._looking = False
-        self._check(job)
-        self._crowded |= room is not None and sum(isinstance(answer, Taken) for _, answer in job.answers) >= room
-        for applied, answer in job.answers:
-            match answer:
-                case Taken() if applied and not self._draining:
-                    self._take_up(answer)
-                case Nudge(run_id, ready, messages):
-                    self._nudge(run_id, ready, messages)
-                case int() if self._stored_due is None or answer < self._stored_due:
-                    self._stored_due = answer
-                    self.timers.add(answer, None)
-                case (child, end):
-                    self._foreign_ended(child, end)
-                case _ if not applied:
-                    self._poked = True  # somebody was faster, or the run has changed: look again
+    # Taking up
 
     def _room(self) -> int:
         return self._window - len(self._busy)
@@ -274,6 +229,11 @@ class Scheduler:
         run_id = next(iter(self._line))
         self._take_up(self._line.pop(run_id))
 
+    def take_up(self, taken: Taken) -> None:
+        """Work on a run that was claimed. What is claimed by an engine that ends is its successor's."""
+        if not self._draining:
+            self._take_up(taken)
+
     def _take_up(self, taken: Taken) -> None:
         active = self._intake.take_up(taken, self.clock())
         self._runs[active.id] = active
@@ -281,25 +241,21 @@ class Scheduler:
         self._busy.add(active.id)
         self._touch(active)
 
-    def _nudge(self, run_id: RunId, ready: list[bytes], messages: Sequence[tuple[int, Any]]) -> None:
-        if run_id in self._line:
-            self._take_up(self._line.pop(run_id))
-        active = self._runs.get(run_id)
-        if active is None or active.ended:  # it is just leaving: look again
-            self._poked = True
+    def nudge(self, nudge: Nudge) -> None:
+        """Something came for a run that is in memory."""
+        if nudge.run_id in self._line:
+            self._take_up(self._line.pop(nudge.run_id))
+        active = self._runs.get(nudge.run_id)
+        if active is None or active.ended:  # it is just leaving
+            self._lookout.look_again()
             return
-        active.batch.deletes.extend(ready)
-        self._intake.deliver(active, messages, self.clock())
+        active.batch.deletes.extend(nudge.ready)
+        self._intake.deliver(active, nudge.messages, self.clock())
         if active.shares is not None and not active.ended:
             looked_up = active.shares.leave_line()
             active.in_flight.update(request.position for request in looked_up)
             self._effects.perform(active, looked_up)
         self._touch(active)
-
-    def _foreign_ended(self, child: RunId, end: RunEnd) -> None:
-        outcome = outcome_of(self.ledger.codec, child, end)
-        for active, position in self._foreign.pop(child, ()):
-            self.answer(active, position, ChildDone(position, outcome))
 
     # Feeding
 
@@ -316,7 +272,7 @@ class Scheduler:
             self._touch(active)
             if foreign is not None:
                 active.anchored = True
-                self._foreign.setdefault(foreign, []).append((active, position))
+                self._lookout.await_end(foreign, active, position)
 
     def _goes_on(self, active: Active) -> bool:
         """Whether this is the run as it is here, and not one that has ended, or gone on as another workflow."""
@@ -360,8 +316,7 @@ class Scheduler:
         for timer in self.timers.pop_due(now):
             match timer:
                 case None:
-                    self._stored_due = None
-                    self._poked = True
+                    self._lookout.timer_came()
                 case (run_id, position):
                     active = self._runs.get(run_id)
                     if active is not None and not active.ended:
@@ -378,7 +333,7 @@ class Scheduler:
             work = [self._close(active, now) for active in touched.values()]
             if any(batch is not None for batch, _ in work):
                 self._committing = True
-                self._submit(lambda view, work=work: work, self._committed)  # type: ignore[misc]
+                self.committer.submit(Job(lambda view, work=work: work, self._committed))  # type: ignore[misc]
             else:
                 for _, closed in work:
                     self._perform(*closed)
@@ -396,7 +351,8 @@ class Scheduler:
 
     def _committed(self, job: Job[Closed]) -> None:
         self._committing = False
-        self._check(job)
+        if job.error is not None:
+            raise job.error
         self._durable.extend(job.answers)
         self._commit()
 
@@ -417,7 +373,7 @@ class Scheduler:
                 self.sweeper.sweep(active.left)
             if active.end is not None:
                 self._settled(active.id, active.end)
-                self._poked = self._poked or active.record.parent is not None or bool(self._foreign)
+                self._lookout.ended(active)
 
     # Letting go
 
@@ -443,7 +399,7 @@ class Scheduler:
             return  # an earlier batch was refused already
         logger.warning("run %s was lost to another worker", active.id, extra={"run_id": active.id})
         self._drop(active)
-        self._submit(partial(self._worklist.reclaim, run_id=active.id, now=self.clock()), self._looked)
+        self._lookout.reclaim(active.id)
 
     def _drop(self, active: Active) -> None:
         if self._runs.get(active.id) is active:
@@ -457,13 +413,4 @@ class Scheduler:
             self.performer.cancel((active, position))
         active.discard()
         self._memory.discard(active)
-        self._poked = self._poked or self._crowded or active.leaving or active.successor is not None
-
-    # The committer
-
-    def _submit(self, plans: Plans[Any], then: Callable[[Job[Any]], None]) -> None:
-        self.committer.submit(Job(plans, then))
-
-    def _check(self, job: Job[Any]) -> None:
-        if job.error is not None:
-            raise job.error
+        self._lookout.dropped(active)
