@@ -21,9 +21,11 @@ from continuum import (
     Publish,
     Race,
     Receive,
+    Revert,
     RunCancelled,
     RunExists,
     RunFailed,
+    RunReverted,
     RunTimedOut,
     Save,
     Send,
@@ -337,6 +339,22 @@ def test_an_event_is_sent_by_each_history_that_sends_it(open_engine: OpenEngine)
         receiver = engine.start(receives(), id="receiver")
         engine.start(sends(3)).result(TOO_LONG)
         assert receiver.result(TOO_LONG) == [3, 2, 1, 0]
+
+
+def test_a_result_that_an_earlier_history_made_is_found_by_its_key_and_not_undone(open_engine: OpenEngine) -> None:
+    made: list[str] = []
+
+    @workflow
+    def pays(generation: int) -> Any:
+        yield Save(made.append, f"paid {generation}", once="pay", compensate=made.append)
+        yield ContinueUsing(pays(1)) if not generation else Revert("too late")
+
+    with open_engine(pays) as engine:
+        run = engine.start(pays(0), id="r")
+        with pytest.raises(RunReverted):
+            run.result(TOO_LONG)
+        assert made == ["paid 0"]
+        assert [step.attempts for step in run.history() if step.kind == "save"] == [0]
 
 
 # Ends around it
