@@ -13,6 +13,7 @@ from crashing import CrashingStore
 from hosts import TOO_LONG, OpenEngine, dump, eventually, opened
 
 from continuum import (
+    AsyncEngine,
     Call,
     Cancelled,
     Compact,
@@ -198,6 +199,16 @@ def test_arguments_that_cannot_be_recorded_fail_the_run_which_a_retry_brings_bac
         run.retry()
         assert run.result(TOO_LONG) == 1
         assert good == ["made", "corrected"]
+
+
+@pytest.mark.anyio
+async def test_it_is_the_same_on_the_callers_own_loop(where: str) -> None:
+    async with AsyncEngine(where, workflows=[listens], grace=0.0) as engine:
+        run = await engine.start(listens(), id="r")
+        for word in ("a", "b", "end"):
+            await run.send("word", word)
+        assert await run.result(TOO_LONG) == ("a", "b")
+        assert (await run.describe()).generation == 2
 
 
 # What other runs did for the history that ended
