@@ -98,7 +98,7 @@ def test_the_example_goes_on_sleeping_its_hour_when_it_is_started_again(tmp_path
 # The programs of examples/
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-DOES = ("ord-1: charge", "ord-2: charge", "reserve", "refund", "release", "cancel")  # what steps print
+DOES = ("ord-1: charge", "ord-2: charge", "reserve", "refund", "release", "cancel", "ship the")  # what steps print
 SCRIPTS = [path for path in EXAMPLES if "__main__" in path.read_text()]
 
 

@@ -20,7 +20,7 @@ import os
 import time
 from pathlib import Path
 
-from continuum import Count, Engine, Publish, Receive, Save, workflow
+from continuum import ContinueUsing, Count, Engine, Log, Publish, Receive, Save, workflow
 
 
 class Point:
@@ -60,6 +60,15 @@ def failing(message="boom"):
 @workflow
 def echo(value=None):
     return (yield Save(lambda: value, name="echo"))
+
+
+@workflow
+def polls(seen=0):
+    yield Save(double, seen)
+    yield Log("polled", seen=seen)
+    word = yield Receive("word")
+    yield Publish(word=word)
+    yield ContinueUsing(order(word) if word == "order" else polls(seen + 1))
 
 
 @workflow

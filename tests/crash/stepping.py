@@ -11,11 +11,12 @@ import os
 import sys
 from typing import Any
 
-from continuum import Engine, Map, Receive, Save, Sleep, workflow
+from continuum import Compact, ContinueUsing, Engine, Map, Receive, Save, Sleep, workflow
 
 STEPS = 50
 LIMIT = 5
 EVENTS = 5
+GENERATION = 6  # steps after which a run goes on with a new history, which does not fit into STEPS
 
 
 def make(effects: str, number: int) -> int:
@@ -66,7 +67,18 @@ def with_pauses(effects: str, executor: str) -> Any:
     return results, received
 
 
-WORKFLOWS = {each.name: each for each in (one_by_one, side_by_side, with_pauses)}
+@workflow
+def in_generations(effects: str, executor: str, results: tuple[int, ...] = ()) -> Any:
+    for number in range(len(results), min(len(results) + GENERATION, STEPS)):
+        results = (*results, (yield Save(make, effects, number, executor=executor)))  # type: ignore[arg-type]
+        yield Sleep(0)
+    yield Compact()
+    if len(results) < STEPS:
+        yield ContinueUsing(in_generations(effects, executor, results))
+    return list(results)
+
+
+WORKFLOWS = {each.name: each for each in (one_by_one, side_by_side, with_pauses, in_generations)}
 
 
 def main(store: str, life: str, run: str) -> None:

@@ -35,6 +35,7 @@ VARIANTS = [
     ("side_by_side", "async", LIMIT),
     ("side_by_side", "process", LIMIT),
     ("with_pauses", "thread", 1),
+    ("in_generations", "thread", 1),
 ]
 
 
@@ -90,12 +91,14 @@ class Killings:
         """The numbers of the steps that are recorded; each may be there once."""
         with opened(self.store, work=False) as client:
             try:
-                history = client.run(name).history()
+                run = client.run(name).describe()
             except RunNotFound:
                 return []
+            history = client.run(name).history()
         positions = [step.position for step in history]
         assert len(positions) == len(set(positions)), "a position is there twice"
         values = [step.value for step in history if step.kind == "save"]
+        values[:0] = run.args[2] if run.generation else []  # of the histories that have been left
         return [round(value**0.5) for value in values]
 
     def check(self, name: str) -> None:

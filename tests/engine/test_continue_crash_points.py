@@ -14,6 +14,7 @@ from continuum import (
     Cancelled,
     Compact,
     ContinueUsing,
+    Count,
     Engine,
     Publish,
     Race,
@@ -61,7 +62,7 @@ def test_every_history_does_its_work_and_the_last_one_gives_the_result(lives: in
             results = (*results, (yield Save(_make, f"{generation}.{number}")))
             yield Sleep(0)
         yield Compact()
-        yield Publish(**{f"generation {generation}": True})
+        yield Publish(**{f"generation {generation}": True}, generations=Count())
         if generation < 2:
             yield ContinueUsing(loop(generation + 1, results))
         return results
@@ -81,7 +82,7 @@ def test_every_history_does_its_work_and_the_last_one_gives_the_result(lives: in
         def check(outcome: Any) -> None:
             result, state, positions = outcome
             assert result == (3,) * 6
-            assert state == {f"generation {generation}": True for generation in range(3)}
+            assert state == {"generation 0": True, "generation 1": True, "generation 2": True, "generations": 3}
             assert positions == ["", "0", "1", "2", "3", "4", "5"]
             assert made == sorted(made), "a step ran again after its result was recorded"
             assert len(made) <= 6 + crashes.count

@@ -13,6 +13,7 @@ from crashing import CrashingStore
 from hosts import TOO_LONG, OpenEngine, dump, eventually, opened
 
 from continuum import (
+    AsyncEngine,
     Call,
     Cancelled,
     Compact,
@@ -21,9 +22,11 @@ from continuum import (
     Publish,
     Race,
     Receive,
+    Revert,
     RunCancelled,
     RunExists,
     RunFailed,
+    RunReverted,
     RunTimedOut,
     Save,
     Send,
@@ -198,6 +201,16 @@ def test_arguments_that_cannot_be_recorded_fail_the_run_which_a_retry_brings_bac
         assert good == ["made", "corrected"]
 
 
+@pytest.mark.anyio
+async def test_it_is_the_same_on_the_callers_own_loop(where: str) -> None:
+    async with AsyncEngine(where, workflows=[listens], grace=0.0) as engine:
+        run = await engine.start(listens(), id="r")
+        for word in ("a", "b", "end"):
+            await run.send("word", word)
+        assert await run.result(TOO_LONG) == ("a", "b")
+        assert (await run.describe()).generation == 2
+
+
 # What other runs did for the history that ended
 
 
@@ -337,6 +350,22 @@ def test_an_event_is_sent_by_each_history_that_sends_it(open_engine: OpenEngine)
         receiver = engine.start(receives(), id="receiver")
         engine.start(sends(3)).result(TOO_LONG)
         assert receiver.result(TOO_LONG) == [3, 2, 1, 0]
+
+
+def test_a_result_that_an_earlier_history_made_is_found_by_its_key_and_not_undone(open_engine: OpenEngine) -> None:
+    made: list[str] = []
+
+    @workflow
+    def pays(generation: int) -> Any:
+        yield Save(made.append, f"paid {generation}", once="pay", compensate=made.append)
+        yield ContinueUsing(pays(1)) if not generation else Revert("too late")
+
+    with open_engine(pays) as engine:
+        run = engine.start(pays(0), id="r")
+        with pytest.raises(RunReverted):
+            run.result(TOO_LONG)
+        assert made == ["paid 0"]
+        assert [step.attempts for step in run.history() if step.kind == "save"] == [0]
 
 
 # Ends around it
