@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import GeneratorType
 from typing import Any, TypeAlias
 
+from continuum.checks import check_yielded
 from continuum.command import Command, fill
 from continuum.errors import BadValue
 from continuum.steps import Save, check_step, step_name
@@ -77,12 +78,14 @@ class Map(Command[list[Any]]):
         *,
         return_exceptions: bool = False,
     ) -> None:
+        items = tuple(items)
         if not makes_branch(fn):
             check_step(fn)
+            check_yielded(items, "an item of Map")
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise BadValue(f"Map(limit=) must be 1 or more, not {limit!r}")
         fill(self, "fn", fn)
-        fill(self, "items", tuple(items))
+        fill(self, "items", items)
         fill(self, "limit", limit)
         fill(self, "return_exceptions", return_exceptions)
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Iterable
 from typing import Any, Final
 
+from continuum.command import Command, told_unyielded
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadValue, InvalidId, NotAWorkflow
+from continuum.place import caller
 from continuum.workflow import Invocation, Workflow
 
-__all__ = ["check_callable", "check_id", "check_invocation", "check_positive", "check_queue", "check_text"]
+__all__ = [
+    "check_callback",
+    "check_id",
+    "check_invocation",
+    "check_positive",
+    "check_queue",
+    "check_text",
+    "check_yielded",
+]
 
 _DIRECTION_MARKS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -50,10 +62,19 @@ def check_positive(duration: Duration, what: str) -> int:
     return length
 
 
-def check_callable(fn: object, what: str) -> None:
-    """Raise BadValue unless it can be called."""
+def check_callback(fn: object, what: str) -> None:
+    """Raise BadValue unless it is a function that does its work when it is called."""
     if not callable(fn):
         raise BadValue(f"{what} must be a function, not {fn!r}")
+    if inspect.isgeneratorfunction(fn) or inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
+        raise BadValue(f"{what} must be a plain function, which is called and done: it cannot yield or await")
+
+
+def check_yielded(values: Iterable[object], what: str) -> None:
+    """Raise BadValue if one of the values is a command, which stands there for want of a ``yield``."""
+    for value in values:
+        if isinstance(value, Command):
+            raise BadValue(f"{caller()}: {what} is {told_unyielded(value)}")
 
 
 def check_invocation(invocation: object, what: str) -> Invocation[Any]:

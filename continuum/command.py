@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, NoReturn, TypeVar
 
-__all__ = ["Command", "fill"]
+from continuum.errors import BadCommand
+from continuum.place import caller
+
+__all__ = ["Command", "fill", "told_unyielded"]
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -21,3 +24,13 @@ class Command(Generic[T_co]):
     def __iter__(self) -> Generator[Command[Any], Any, T_co]:
         result: T_co = yield self
         return result
+
+    def __bool__(self) -> NoReturn:
+        raise BadCommand(f"{caller()} tests {told_unyielded(self)}")
+
+
+def told_unyielded(command: Command[Any]) -> str:
+    """A command that stands where its result belongs, and the remedy."""
+    kind, name = type(command).__name__, getattr(command, "name", None)
+    shown = f"{kind} {name!r}" if name else kind
+    return f"the command {shown} and not its result: put the missing `yield` before it, as in `x = yield {kind}(...)`"

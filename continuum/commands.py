@@ -15,7 +15,15 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from continuum.branches import All, Map, Race
-from continuum.checks import check_callable, check_id, check_invocation, check_positive, check_queue, check_text
+from continuum.checks import (
+    check_callback,
+    check_id,
+    check_invocation,
+    check_positive,
+    check_queue,
+    check_text,
+    check_yielded,
+)
 from continuum.command import Command, fill
 from continuum.durations import Duration, nanoseconds, timestamp_of
 from continuum.errors import BadValue
@@ -123,7 +131,7 @@ class Handle(Command[None]):
     callback: Callable[[Any], object]
 
     def __init__(self, name: str, callback: Callable[[Any], object]) -> None:
-        check_callable(callback, "the callback of Handle")
+        check_callback(callback, "the callback of Handle")
         fill(self, "name", check_text(name, "the name of an event"))
         fill(self, "callback", callback)
 
@@ -139,7 +147,7 @@ class Ensure(Command[bool]):
     timeout: int | None
 
     def __init__(self, predicate: Callable[[], object], timeout: Duration | None = None) -> None:
-        check_callable(predicate, "the predicate of Ensure")
+        check_callback(predicate, "the predicate of Ensure")
         fill(self, "predicate", predicate)
         fill(self, "timeout", None if timeout is None else nanoseconds(timeout, "Ensure(timeout=)"))
 
@@ -173,6 +181,7 @@ class Log(Command[None]):
     fields: Mapping[str, Any]
 
     def __init__(self, message: str, /, **fields: Any) -> None:
+        check_yielded(fields.values(), "a field of Log")
         fill(self, "message", check_text(message, "the message of Log", empty=True))
         fill(self, "fields", fields)
 
@@ -206,6 +215,7 @@ class Publish(Command[None]):
     def __init__(self, **state: Any) -> None:
         if not state:
             raise BadValue("Publish needs at least one name, such as Publish(progress=0.5)")
+        check_yielded(state.values(), "a value of Publish")
         fill(self, "state", state)
 
 
@@ -283,6 +293,7 @@ class Send(Command[None]):
     payload: Any
 
     def __init__(self, run_id: str, name: str, payload: Any = None) -> None:
+        check_yielded([payload], "the payload of Send")
         fill(self, "run_id", check_id(run_id))
         fill(self, "name", check_text(name, "the name of an event"))
         fill(self, "payload", payload)

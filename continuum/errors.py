@@ -6,7 +6,7 @@
 
     * :exc:`NotAWorkflow` (TypeError)
     * :exc:`BadArguments` (TypeError)
-    * :exc:`BadCommand` (TypeError): what a workflow yielded is no command, or cannot stand there
+    * :exc:`BadCommand` (TypeError): what a workflow yielded is no command or cannot stand there, or one was not yielded
     * :exc:`BadValue` (ValueError): an argument of a command or an engine
     * :exc:`InvalidId` (ValueError)
     * :exc:`UnpicklableValue` (TypeError)
@@ -137,7 +137,7 @@ class BadArguments(UsageError, TypeError):
 
 
 class BadCommand(UsageError, TypeError):
-    """A workflow yielded something that is no command, or a command that cannot stand there."""
+    """A workflow yielded what is no command, or a command that cannot stand there, or did not yield one."""
 
 
 class BadValue(UsageError, ValueError):

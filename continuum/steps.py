@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
-from continuum.checks import check_positive, check_text
+from continuum.checks import check_positive, check_text, check_yielded
 from continuum.command import Command, fill
 from continuum.durations import Duration
 from continuum.errors import BadValue
@@ -154,8 +154,13 @@ class Save(Command[T_co]):
         plain = type(fn) is FunctionType and not fn.__code__.co_flags & _GENERATOR_FLAGS  # what most steps are
         if not plain:
             check_step(fn)
-        if name is None:
+        if name is not None:
+            check_text(name, "name")
+        else:
             name = fn.__name__ if plain else step_name(fn)
+        for argument in args:
+            if isinstance(argument, Command):
+                check_yielded(args, f"an argument of Save {name!r}")
         options = getattr(fn, _ATTACHED, _DEFAULTS)
         given = (retry, timeout, compensate, key, executor, at_most_once, cache, once)
         if given != _NOTHING_GIVEN:
@@ -164,7 +169,7 @@ class Save(Command[T_co]):
                 _check_findable(name)
         fill(self, "fn", fn)
         fill(self, "args", args)
-        fill(self, "name", check_text(name, "name"))
+        fill(self, "name", name)
         fill(self, "options", options)
 
 

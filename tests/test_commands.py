@@ -44,7 +44,7 @@ from continuum import (
 )
 from continuum.checks import check_id
 from continuum.durations import NANOSECONDS
-from continuum.errors import BadValue
+from continuum.errors import BadCommand, BadValue
 from continuum.steps import step_name
 
 
@@ -251,6 +251,14 @@ REFUSED: dict[str, Any] = {
     "errors that are no types": lambda: Retry(on=(ValueError, "x")),
     "an event to send without a name": lambda: Send("run", ""),
     "a reason that is no text": lambda: Revert(5),
+    "a command as an argument of a step": lambda: Save(charge, Save(fetch, "u")),
+    "a command as an item of a map": lambda: Map(len, ["a", Sleep(1)]),
+    "a command to publish": lambda: Publish(n=1, now=Now()),
+    "a command to log": lambda: Log("it is", now=Now()),
+    "a command to send": lambda: Send("run", "go", Now()),
+    "a generator function as a callback": lambda: Handle("go", part),
+    "an async callback": lambda: Handle("go", fetch),
+    "an async predicate": lambda: Ensure(fetch),
 }
 
 
@@ -277,6 +285,12 @@ def test_refused_when_it_is_made(what: str) -> None:
         (lambda: All(charge), "Save(charge)"),
         (lambda: All(part), "part(...)"),
         (lambda: Race(order), "order(...)"),
+        (lambda: Save(charge, 1, Save(fetch, "u")), "an argument of Save 'charge' is the command Save 'fetch'"),
+        (lambda: Map(len, [Sleep(1)]), "an item of Map is the command Sleep and not its result"),
+        (lambda: Publish(now=Now()), "a value of Publish is the command Now and not its result"),
+        (lambda: Log("it is", now=Now()), "`x = yield Now(...)`"),
+        (lambda: Send("run", "go", Now()), "the payload of Send is the command Now"),
+        (lambda: Ensure(fetch), "cannot yield or await"),
     ],
 )
 def test_a_refusal_says_what_to_write(make: Any, advice: str) -> None:
@@ -292,6 +306,23 @@ def test_a_child_is_a_called_workflow(make: Any, what: object) -> None:
         make(what)
     if what is order:
         assert "call it: order(...)" in str(caught.value)
+
+
+def test_a_forgotten_yield_is_told_with_its_line() -> None:
+    with pytest.raises(BadValue) as caught:
+        Save(charge, Save(fetch, "u"))
+    line = caught.tb.tb_lineno
+    assert str(caught.value).startswith(f"test_commands.py:{line} in test_a_forgotten_yield_is_told_with_its_line: ")
+
+
+@pytest.mark.parametrize("make", MADE)
+def test_a_command_is_neither_true_nor_false(make: Any) -> None:
+    with pytest.raises(BadCommand, match="put the missing `yield` before it"):
+        bool(make())
+
+
+def test_branches_that_yield_what_they_are_given_may_be_given_commands() -> None:
+    assert Map(order, [Sleep(1)]).items == (Sleep(1),)
 
 
 # Others

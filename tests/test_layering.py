@@ -29,21 +29,27 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "continuum.durations": ("continuum.errors",),
     "continuum.workflow": ("continuum.durations", "continuum.errors"),
     "continuum.retry": ("continuum.durations", "continuum.errors"),
-    "continuum.checks": ("continuum.durations", "continuum.errors", "continuum.workflow"),
-    "continuum.command": (),
+    "continuum.place": (),
+    "continuum.checks": (
+        "continuum.command", "continuum.durations", "continuum.errors", "continuum.place", "continuum.workflow",
+    ),
+    "continuum.command": ("continuum.errors", "continuum.place"),
     "continuum.steps": (
         "continuum.checks", "continuum.command", "continuum.durations", "continuum.errors", "continuum.retry",
         "continuum.workflow",
     ),
-    "continuum.branches": ("continuum.command", "continuum.errors", "continuum.steps", "continuum.workflow"),
+    "continuum.branches": (
+        "continuum.checks", "continuum.command", "continuum.errors", "continuum.steps", "continuum.workflow",
+    ),
     "continuum.commands": (
         "continuum.branches", "continuum.checks", "continuum.command", "continuum.durations", "continuum.errors",
         "continuum.retry", "continuum.steps", "continuum.workflow",
     ),
     "continuum.dag": ("continuum.branches", "continuum.commands", "continuum.errors", "continuum.steps"),
     MACHINE: (
-        MACHINE, "continuum.branches", "continuum.commands", "continuum.durations", "continuum.errors",
-        "continuum.journal", "continuum.retry", "continuum.workflow",
+        MACHINE, "continuum.branches", "continuum.command", "continuum.commands", "continuum.durations",
+        "continuum.errors", "continuum.journal", "continuum.place", "continuum.retry", "continuum.steps",
+        "continuum.workflow",
     ),
     "continuum.store.protocol": (),
     "continuum.store.keys": ("continuum.errors", "continuum.journal"),

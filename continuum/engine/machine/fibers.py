@@ -12,32 +12,35 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator
 from inspect import GEN_CREATED, getgeneratorstate
-from pathlib import PurePath
-from types import GeneratorType
-from typing import Any
+from types import FrameType, GeneratorType
+from typing import Any, Final
 
 from continuum.branches import Branch
 from continuum.commands import Command
 from continuum.engine.machine.outcome import NOTHING, discard
 from continuum.engine.machine.replay import Journal, described
+from continuum.engine.machine.teaching import explain_unyielded, unyielded
 from continuum.errors import BadCommand, Cancelled
 from continuum.journal import Failure, Kind, Outcome, Position, Value
+from continuum.place import place
 from continuum.workflow import Invocation
 
 __all__ = ["Fiber", "Fibers", "Group", "Waiting"]
 
 Body = Generator[Any, Any, Any]
-_COMMAND_CODE = Command.__iter__.__code__
+_PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
+_COMMAND_CODE: Final = Command.__iter__.__code__
 
 
 class Fiber:
-    """One generator of a run, and its count of commands."""
+    """One generator of a run, its frame, and its count of commands."""
 
-    __slots__ = ("body", "cancelled", "group", "index", "next", "path", "started", "waits_for")
+    __slots__ = ("body", "cancelled", "frame", "group", "index", "next", "path", "started", "waits_for")
 
     def __init__(self, path: Position, body: Body, group: Group | None = None, index: int = 0) -> None:
         self.path = path
         self.body = body
+        self.frame: FrameType | None = getattr(body, "gi_frame", None)  # stands where it returned, later on
         self.group = group
         self.index = index
         self.next = 0
@@ -60,9 +63,8 @@ class Fiber:
             body = fiber.body
         while isinstance(body.gi_yieldfrom, GeneratorType) and body.gi_yieldfrom.gi_code is not _COMMAND_CODE:
             body = body.gi_yieldfrom
-        code, frame = body.gi_code, body.gi_frame
-        line = code.co_firstlineno if frame is None else frame.f_lineno
-        return f"{PurePath(code.co_filename).name}:{line} in {code.co_qualname}"
+        frame = fiber.frame if body is fiber.body else body.gi_frame
+        return place(body.gi_code, body.gi_code.co_firstlineno if frame is None else frame.f_lineno)
 
     def delegate(self) -> object | None:
         """What the fiber delegates to by ``yield from`` though no result can be sent into it, such as a list."""
@@ -205,7 +207,7 @@ class Fibers:
         self._line.clear()
         for fiber in self._alive:
             discard(fiber.body)
-            fiber.waits_for = None  # no cycle keeps it in memory
+            fiber.waits_for = fiber.frame = None  # nothing keeps it in memory
         self._alive.clear()
 
     # A fiber goes on
@@ -215,7 +217,7 @@ class Fibers:
             discard(fiber.body)
             return self._ended(fiber, Failure(fiber.cancelled))
         if not fiber.started and _was_run(fiber.body):
-            return self._ended(fiber, Failure(BadCommand("a branch was run before; make a new generator of it")))
+            return self._ended(fiber, Failure(_run_before(fiber)))
         fiber.started = True
         while True:
             try:
@@ -224,7 +226,7 @@ class Fibers:
                 else:
                     command = fiber.body.throw(outcome.error)
             except StopIteration as stop:
-                return self._ended(fiber, Value(stop.value))
+                return self._ended(fiber, _result(fiber, stop.value))
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt) and not _is_of(outcome, error):
                     raise  # meant for the host: the run goes on when the host does
@@ -304,6 +306,19 @@ def _summary(group: Group, verdict: Outcome) -> Outcome:
 
 def _was_run(body: Body) -> bool:
     return isinstance(body, GeneratorType) and getgeneratorstate(body) != GEN_CREATED
+
+
+def _run_before(fiber: Fiber) -> BadCommand:
+    around = fiber.where() if fiber.group is None else fiber.group.fiber.where()
+    return BadCommand(f"{around} has a branch that was run before; make a new generator of it")
+
+
+def _result(fiber: Fiber, value: Any) -> Outcome:
+    """What a generator gave back, unless that is something it should have yielded."""
+    body: Any = fiber.body
+    if type(value) in _PLAIN or body.gi_code is _COMMAND_CODE or (left := unyielded(value)) is None:
+        return Value(value)
+    return Failure(explain_unyielded(left, value, fiber.where()))
 
 
 def _is_of(outcome: Outcome, error: BaseException) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 from continuum.engine.machine.fibers import Waiting
 from continuum.engine.machine.requests import EventArrived
+from continuum.engine.machine.teaching import check_done
 from continuum.journal import Position
 
 __all__ = ["Handler", "Inbox"]
@@ -28,9 +29,11 @@ class Handler:
         self.taken = 0
 
     def take(self, payload: Any) -> None:
-        """Run the callback on one more event."""
+        """Run the callback on one more event. Raises what it raises, and BadCommand if it left something to be done."""
         self.taken += 1
-        self.callback(payload)
+        left = self.callback(payload)
+        if left is not None:
+            check_done(left, self.callback)
 
     def next_position(self) -> Position:
         """Where the next event it takes is recorded."""

@@ -202,13 +202,13 @@ class Machine:
         command = waiting.command
         assert isinstance(command, Ensure)
         try:
-            holds = command.predicate()
+            holds = bool(command.predicate())
         except Exception as error:
             self.complete(waiting, Failure(error))
             return True
         if holds:
             self.complete(waiting, Value(True))
-        return bool(holds)
+        return holds
 
     def _ask(self) -> bool:
         """Ask the host for what the fibers wait for; True where one of them can go on without it."""

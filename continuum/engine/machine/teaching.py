@@ -1,16 +1,21 @@
-"""What to say when a workflow yields something that is no command."""
+"""What to say when a workflow yields something that is no command, or does not yield what is one."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from types import GeneratorType
-from typing import Any
+from typing import Any, Final
 
-from continuum.commands import Command
+from continuum.command import Command, told_unyielded
 from continuum.errors import BadCommand
+from continuum.place import place
+from continuum.steps import step_name
 from continuum.workflow import Invocation, Workflow
 
-__all__ = ["explain_bad_command", "explain_bad_delegate"]
+__all__ = ["explain_bad_command", "explain_bad_delegate", "explain_unyielded", "unyielded"]
+
+_TO_BE_YIELDED: Final = (Command, Invocation, GeneratorType)
 
 
 def explain_bad_command(yielded: Any, where: str) -> BadCommand:
@@ -29,6 +34,39 @@ def explain_bad_delegate(iterator: object, where: str) -> BadCommand:
     )
 
 
+def unyielded(result: object) -> object | None:
+    """What is to be yielded and was not: a result, or something in one."""
+    if isinstance(result, _TO_BE_YIELDED):
+        return result
+    if not isinstance(result, list | tuple | set | dict):
+        return None
+    values = result.values() if isinstance(result, dict) else result
+    return next((each for each in values if isinstance(each, _TO_BE_YIELDED)), None)
+
+
+def explain_unyielded(left: object, result: object, where: str) -> BadCommand:
+    """The error of a generator that gives back what it should have yielded, by itself or in something else."""
+    holder = "" if left is result else f"{_article(type(result).__name__)} {type(result).__name__} that holds "
+    if isinstance(left, Command):
+        return BadCommand(f"{where} returns {holder}{told_unyielded(left)}")
+    what, remedy = _diagnosis(left)
+    return BadCommand(f"{where} returns {holder}{what}, which has not been run; {remedy}")
+
+
+def check_done(left: object, callback: Callable[..., object]) -> None:
+    """Raise BadCommand if what a callback of Handle gave back is something that nobody will do."""
+    if inspect.iscoroutine(left):
+        left.close()
+    elif not isinstance(left, _TO_BE_YIELDED):
+        return
+    code = getattr(callback, "__code__", None)
+    where = step_name(callback) if code is None else place(code, code.co_firstlineno)
+    raise BadCommand(
+        f"{where}, a callback of Handle, gives back {_article(type(left).__name__)} {type(left).__name__}, which is "
+        "not carried out: a callback changes the workflow's own variables, and the workflow yields"
+    )
+
+
 def _iterated(iterator: object) -> str:
     """What an iterator goes through, such as ``a list``, or what it is itself, such as ``a map``."""
     name = type(iterator).__name__  # such as list_iterator, dict_keyiterator, map
@@ -37,7 +75,7 @@ def _iterated(iterator: object) -> str:
 
 
 def _article(noun: str) -> str:
-    return "an" if noun[0] in "aeiouAEIOU" else "a"
+    return "an" if noun[0] in "aeiouAEIO" else "a"
 
 
 def _diagnosis(yielded: Any) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from harness import Play, do
 
-from continuum import BadCommand, Save, Sleep, workflow
+from continuum import All, BadCommand, Call, Ensure, Handle, Patch, Receive, Save, Sleep, workflow
 from continuum.journal import Status
 
 Body = Generator[Any, Any, Any]
@@ -168,3 +168,138 @@ def test_a_yield_from_an_object_that_results_can_be_sent_into_is_fine() -> None:
     play.done("a", 1)
     play.done("b", 2)
     assert play.result == play.replay().result == 3
+
+
+# A forgotten yield
+
+
+@pytest.mark.parametrize(
+    ("make", "told", "remedy"),
+    [
+        (lambda: do("a"), "returns the command Save 'a' and not its result", "`x = yield Save(...)`"),
+        (lambda: Sleep(1), "returns the command Sleep and not its result", "`x = yield Sleep(...)`"),
+        (lambda: other("y"), "returns the invocation other('y'), which has not been run", "`yield from other(...)`"),
+        (part, "returns a generator of part, which has not been run", "`yield from part(...)`"),
+        (lambda: [1, do("a")], "returns a list that holds the command Save 'a'", "`x = yield Save(...)`"),
+        (lambda: (do("a"),), "returns a tuple that holds the command Save 'a'", "`x = yield Save(...)`"),
+        (lambda: {"x": part()}, "returns a dict that holds a generator of part", "`yield from part(...)`"),
+    ],
+)
+@pytest.mark.parametrize("as_branch", [False, True])
+def test_what_was_not_yielded_is_no_result(make: Any, told: str, remedy: str, as_branch: bool) -> None:
+    @workflow
+    def forgets() -> Body:
+        yield do("first")
+        if as_branch:
+            pass
+        x = make()
+        return x
+
+    @workflow
+    def outer() -> Body:
+        return (yield All(forgets()))
+
+    play = Play(outer() if as_branch else forgets())
+    play.done("first")
+    line = forgets.function.__code__.co_firstlineno + 6
+    assert isinstance(play.error, BadCommand)
+    assert str(play.error).startswith(f"test_teaching.py:{line} in ")
+    assert f"forgets {told}" in str(play.error)
+    assert remedy in str(play.error)
+
+
+def test_a_step_may_give_a_command_to_a_workflow_that_yields_it() -> None:
+    @workflow
+    def obeys() -> Body:
+        (command,) = yield All(do("decide"))
+        return (yield command)
+
+    play = Play(obeys())
+    play.done("decide", do("act"))
+    play.done("act", "done")
+    assert play.result == play.replay().result == "done"
+
+
+def test_a_command_is_neither_true_nor_false() -> None:
+    @workflow
+    def branches() -> Body:
+        yield do("first")
+        if Patch("new"):
+            yield do("second")
+
+    play = Play(branches())
+    play.done("first")
+    line = branches.function.__code__.co_firstlineno + 3
+    assert isinstance(play.error, BadCommand)
+    assert str(play.error).startswith(f"test_teaching.py:{line} in ")
+    assert "tests the command Patch 'new' and not its result" in str(play.error)
+    assert "`x = yield Patch(...)`" in str(play.error)
+
+
+def test_a_predicate_without_a_truth_value_raises_at_the_yield() -> None:
+    @workflow
+    def ensures() -> Body:
+        try:
+            yield Ensure(lambda: Receive("go"))
+        except BadCommand as error:
+            return str(error)
+
+    play = Play(ensures())
+    assert "the command Receive 'go'" in play.result
+    assert play.result == play.replay().result
+
+
+@pytest.mark.parametrize("make", [lambda _: do("a"), lambda _: part(), lambda _: fetch()])
+def test_a_callback_that_leaves_something_to_be_done_fails_the_run(make: Any) -> None:
+    @workflow
+    def handles() -> Body:
+        yield Handle("go", make)
+        yield do("a")
+
+    play = Play(handles())
+    play.send("go")
+    assert isinstance(play.error, BadCommand)
+    assert str(play.error).startswith(f"test_teaching.py:{make.__code__.co_firstlineno} in ")
+    assert "a callback of Handle" in str(play.error)
+
+
+def test_a_branch_that_was_run_before_is_told_with_the_line_of_the_group() -> None:
+    @workflow
+    def twice() -> Body:
+        branch = part()
+        yield All(branch)
+        yield All(branch)
+
+    play = Play(twice())
+    play.done("part")
+    line = twice.function.__code__.co_firstlineno + 4
+    assert str(play.error).startswith(f"test_teaching.py:{line} in ")
+    assert "was run before" in str(play.error)
+
+
+def test_forgotten_yields_among_arguments_are_told_where_the_command_is_made() -> None:
+    @workflow
+    def passes() -> Body:
+        x = do("a")
+        yield Save(len, "b", x)
+
+    line = passes.function.__code__.co_firstlineno + 3
+    text = str(Play(passes()).error)
+    assert text.startswith(f"test_teaching.py:{line} in ")
+    assert "an argument of Save 'len' is the command Save 'a' and not its result" in text
+
+
+def test_an_invocation_may_take_commands_as_arguments() -> None:
+    @workflow
+    def obeys(command: Any) -> Body:
+        return (yield command)
+
+    @workflow
+    def outer() -> Body:
+        inline = yield from obeys(do("a"))
+        return [inline, (yield Call(obeys(do("b"))))]
+
+    play = Play(outer())
+    play.done("a", 1)
+    play.done("obeys", 2)
+    assert play.result == [1, 2]
