@@ -109,8 +109,7 @@ def test_without_the_marks_behind_a_compact_a_replay_leads_on_in_the_same_way(
             again = Play(play.invocation, kept, events=play.events, now=play.now)
             assert again.mismatch is None
             assert again.journal == kept
-            assert again.under_way == play.under_way
-            assert again.machine.next_due() == play.machine.next_due()
+            check_taken_up(again, standing(play))
             play = again
     assert play.mismatch is None
     assert play.settled is not None
