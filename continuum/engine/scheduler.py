@@ -275,7 +275,7 @@ class Scheduler:
                 self._lookout.await_end(foreign, active, position)
 
     def _goes_on(self, active: Active) -> bool:
-        """Whether this is the run as it is here, and not one that has ended, or gone on as another workflow."""
+        """Whether this is the run as it is here, and not one that was lost, has ended or goes on as another."""
         return self._runs.get(active.id) is active and not active.ended
 
     def await_other(self, active: Active, position: Position) -> None:
