@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, Final, Generic, NoReturn, TypeVar
-
-from continuum.errors import BadCommand
-from continuum.place import caller
+from typing import Any, Final, Generic, TypeVar
 
 __all__ = ["Command", "fill", "told_unyielded"]
 
@@ -24,9 +21,6 @@ class Command(Generic[T_co]):
     def __iter__(self) -> Generator[Command[Any], Any, T_co]:
         result: T_co = yield self
         return result
-
-    def __bool__(self) -> NoReturn:
-        raise BadCommand(f"{caller()} tests {told_unyielded(self)}")
 
 
 def told_unyielded(command: Command[Any]) -> str:

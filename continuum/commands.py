@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
 
 from continuum.branches import All, Map, Race
@@ -24,9 +24,10 @@ from continuum.checks import (
     check_text,
     check_yielded,
 )
-from continuum.command import Command, fill
+from continuum.command import Command, fill, told_unyielded
 from continuum.durations import Duration, nanoseconds, timestamp_of
-from continuum.errors import BadValue
+from continuum.errors import BadCommand, BadValue
+from continuum.place import caller
 from continuum.retry import Retry
 from continuum.steps import Save, StepOptions, step
 from continuum.workflow import Invocation
@@ -227,6 +228,10 @@ class Patch(Command[bool]):
 
     def __init__(self, name: str) -> None:
         fill(self, "name", check_text(name, "the name of a patch"))
+
+    def __bool__(self) -> NoReturn:
+        # It is there to be tested, and without its yield it would always hold.
+        raise BadCommand(f"{caller()} tests {told_unyielded(self)}")
 
 
 # Other runs

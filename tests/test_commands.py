@@ -315,10 +315,13 @@ def test_a_forgotten_yield_is_told_with_its_line() -> None:
     assert str(caught.value).startswith(f"test_commands.py:{line} in test_a_forgotten_yield_is_told_with_its_line: ")
 
 
-@pytest.mark.parametrize("make", MADE)
-def test_a_command_is_neither_true_nor_false(make: Any) -> None:
+def test_a_patch_is_neither_true_nor_false() -> None:
     with pytest.raises(BadCommand, match="put the missing `yield` before it"):
-        bool(make())
+        bool(Patch("new"))
+
+
+def test_commands_can_be_picked_from_those_that_are_none() -> None:
+    assert list(filter(None, [None, Sleep(1), None])) == [Sleep(1)]
 
 
 def test_branches_that_yield_what_they_are_given_may_be_given_commands() -> None:

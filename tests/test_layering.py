@@ -43,7 +43,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     ),
     "continuum.commands": (
         "continuum.branches", "continuum.checks", "continuum.command", "continuum.durations", "continuum.errors",
-        "continuum.retry", "continuum.steps", "continuum.workflow",
+        "continuum.place", "continuum.retry", "continuum.steps", "continuum.workflow",
     ),
     "continuum.dag": ("continuum.branches", "continuum.commands", "continuum.errors", "continuum.steps"),
     MACHINE: (

@@ -45,7 +45,7 @@ from continuum.engine.machine.requests import (
     TimerFired,
     WakeAt,
 )
-from continuum.engine.machine.teaching import explain_bad_command, explain_bad_delegate
+from continuum.engine.machine.teaching import explain_bad_command, explain_bad_delegate, holds
 from continuum.engine.machine.undo import UndoStack
 from continuum.engine.machine.vocabulary import ASK, BEGIN, child_id
 from continuum.errors import Cancelled, EnsureTimeout, ReceiveTimeout, ReplayMismatch
@@ -202,13 +202,13 @@ class Machine:
         command = waiting.command
         assert isinstance(command, Ensure)
         try:
-            holds = bool(command.predicate())
+            held = holds(command.predicate(), command.predicate)
         except Exception as error:
             self.complete(waiting, Failure(error))
             return True
-        if holds:
+        if held:
             self.complete(waiting, Value(True))
-        return holds
+        return held
 
     def _ask(self) -> bool:
         """Ask the host for what the fibers wait for; True where one of them can go on without it."""

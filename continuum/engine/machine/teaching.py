@@ -13,7 +13,7 @@ from continuum.place import place
 from continuum.steps import step_name
 from continuum.workflow import Invocation, Workflow
 
-__all__ = ["explain_bad_command", "explain_bad_delegate", "explain_unyielded", "unyielded"]
+__all__ = ["check_done", "explain_bad_command", "explain_bad_delegate", "explain_unyielded", "holds", "unyielded"]
 
 _TO_BE_YIELDED: Final = (Command, Invocation, GeneratorType)
 
@@ -65,6 +65,16 @@ def check_done(left: object, callback: Callable[..., object]) -> None:
         f"{where}, a callback of Handle, gives back {_article(type(left).__name__)} {type(left).__name__}, which is "
         "not carried out: a callback changes the workflow's own variables, and the workflow yields"
     )
+
+
+def holds(told: object, predicate: Callable[..., object]) -> bool:
+    """Whether what a predicate of Ensure tells is true. Raises BadCommand for what nobody has yielded."""
+    if not isinstance(told, _TO_BE_YIELDED):
+        return bool(told)
+    code = getattr(predicate, "__code__", None)
+    where = step_name(predicate) if code is None else place(code, code.co_firstlineno)
+    what = told_unyielded(told) if isinstance(told, Command) else _diagnosis(told)[0]
+    raise BadCommand(f"{where}, a predicate of Ensure, gives back {what}; it looks at the workflow's own variables")
 
 
 def _iterated(iterator: object) -> str:

@@ -220,7 +220,7 @@ def test_a_step_may_give_a_command_to_a_workflow_that_yields_it() -> None:
     assert play.result == play.replay().result == "done"
 
 
-def test_a_command_is_neither_true_nor_false() -> None:
+def test_a_patch_is_neither_true_nor_false() -> None:
     @workflow
     def branches() -> Body:
         yield do("first")
