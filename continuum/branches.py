@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
 from types import GeneratorType
 from typing import Any, TypeAlias
@@ -78,7 +78,7 @@ class Map(Command[list[Any]]):
         *,
         return_exceptions: bool = False,
     ) -> None:
-        items = tuple(items)
+        items = _all(items)
         if not makes_branch(fn):
             check_step(fn)
             check_yielded(items, "an item of Map")
@@ -98,15 +98,43 @@ class Map(Command[list[Any]]):
         return Save(self.fn, item)
 
 
+def _all(items: object) -> tuple[Any, ...]:
+    if not isinstance(items, Iterable):
+        hint = "; the function comes first: Map(fn, items)" if callable(items) else ""
+        raise BadValue(f"the items of Map must be a list, or anything that can be iterated, not {items!r}{hint}")
+    return tuple(items)
+
+
 def makes_branch(fn: object) -> bool:
     """Whether a call of it makes a branch: of a generator function or a workflow; else it is a step."""
     return isinstance(fn, Workflow) or inspect.isgeneratorfunction(fn)
 
 
 def _check_branch(branch: object, what: str) -> None:
-    if isinstance(branch, Command | GeneratorType | Invocation):
-        return
-    if isinstance(branch, Workflow) or inspect.isgeneratorfunction(branch):
-        raise BadValue(f"a branch of {what} must be called: {step_name(branch)}(...)")
-    hint = f"; wrap it: Save({step_name(branch)})" if callable(branch) else ""
-    raise BadValue(f"a branch of {what} is a command, a generator or an Invocation, not {branch!r}{hint}")
+    if isinstance(branch, GeneratorType) and branch.__name__ == "<genexpr>":
+        raise BadValue(
+            f"a branch of {what} is a generator expression, whose commands would be carried out one after the other "
+            f"and their results dropped: unpack it, as in {what}(*(Save(fn, item) for item in items))"
+        )
+    if not isinstance(branch, Command | GeneratorType | Invocation):
+        raise BadValue(f"a branch of {what} is a command, a generator or an Invocation, not {_explain(branch, what)}")
+
+
+def _explain(branch: object, what: str) -> str:
+    """What stands where a branch belongs, and what to write instead."""
+    match branch:
+        case Workflow():
+            return f"a workflow, which must be called: {branch.name}(...)"
+        case list() | tuple() | set():
+            return f"a {type(branch).__name__}: unpack it, as in {what}(*branches)"
+        case Coroutine():
+            branch.close()
+            return f"a coroutine: give the async function to Save, as in {what}(Save(fn, 1))"
+        case _ if isinstance(branch, AsyncGenerator) or inspect.isasyncgenfunction(branch):
+            return "an async generator: save an async function that collects what it gives"
+        case _ if inspect.isgeneratorfunction(branch):
+            return f"a generator function, which must be called: {step_name(branch)}(...)"
+        case _ if callable(branch):
+            return f"the function {step_name(branch)}; wrap it: Save({step_name(branch)})"
+        case _:
+            return repr(branch)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from types import FunctionType
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from continuum.checks import check_positive, check_text, check_yielded
 from continuum.command import Command, fill
 from continuum.durations import Duration
-from continuum.errors import BadValue
+from continuum.errors import BadArguments, BadValue
 from continuum.retry import Retry
-from continuum.workflow import Workflow
+from continuum.workflow import Invocation, Workflow
 
 __all__ = ["Executor", "Save", "StepOptions", "check_step", "step", "step_name"]
 
@@ -94,7 +95,8 @@ class Save(Command[T_co]):
     others wait for its result; if it fails for good, the next one is performed. With both, the key is free
     again after that time. A shared result is undone by the run that made it.
 
-    Gives back what `fn` returned; raises what it raised. Raises BadValue for bad options.
+    Gives back what `fn` returned; raises what it raised. Raises BadValue for bad options, BadArguments for
+    those that there are not.
 
     >>> Save(max, 3, 5).name
     'max'
@@ -150,10 +152,13 @@ class Save(Command[T_co]):
         at_most_once: bool | None = None,
         cache: Duration | None = None,
         once: str | None = None,
+        **unknown: Any,
     ) -> None:
         plain = type(fn) is FunctionType and not fn.__code__.co_flags & _GENERATOR_FLAGS  # what most steps are
         if not plain:
             check_step(fn)
+        if unknown:
+            raise BadArguments(_explain_keyword(next(iter(unknown)), step_name(fn)))
         if name is not None:
             check_text(name, "name")
         else:
@@ -215,17 +220,50 @@ def step_name(fn: Callable[..., Any]) -> str:
 
 def check_step(fn: object) -> None:
     """Raise BadValue unless it can be a step."""
-    if not callable(fn):
-        hint = " (give the function and its arguments, not a call of it)" if isinstance(fn, Awaitable) else ""
-        raise BadValue(f"a step must be a function, not {type(fn).__name__}{hint}")
-    code = getattr(fn, "__code__", None)
-    if code is not None and code.co_flags & _GENERATOR_FLAGS:
-        raise BadValue(
-            f"{step_name(fn)} is a generator function: use `yield from {step_name(fn)}(...)` to inline it, "
-            "or a plain function as the step"
-        )
     if isinstance(fn, Workflow):
         raise BadValue(f"{fn.name!r} is a workflow: use Call({fn.name}(...)) to run it as a child")
+    if not callable(fn):
+        raise BadValue(f"a step must be a function, not {_explain_value(fn)}")
+    code = getattr(fn, "__code__", None)
+    if code is None or not code.co_flags & _GENERATOR_FLAGS:
+        return
+    name = step_name(fn)
+    if code.co_flags & inspect.CO_ASYNC_GENERATOR:
+        raise BadValue(f"{name} is an async generator function: save an async function that collects what it gives")
+    raise BadValue(
+        f"{name} is a generator function: use `yield from {name}(...)` to inline it, or a plain function as the step"
+    )
+
+
+def _explain_value(value: object) -> str:
+    """What stands where a function belongs, and what to write instead."""
+    match value:
+        case Invocation():
+            name = value.workflow.name
+            return f"the invocation {value!r}: use `yield Call({name}(...))`, or `yield from {name}(...)` to inline it"
+        case Command():
+            kind = type(value).__name__
+            return f"the command {kind}(...), which is yielded by itself: `yield {kind}(...)`"
+        case Generator():
+            return "a generator: use `yield from` to inline it"
+        case AsyncGenerator():
+            return "an async generator: save an async function that collects what it gives"
+        case _:
+            if isinstance(value, Coroutine):
+                value.close()
+            kind = type(value).__name__
+            return f"{kind}: give the function and its arguments, not a call of it: Save(fn, 1) and not Save(fn(1))"
+
+
+def _explain_keyword(keyword: str, function: str) -> str:
+    """What to do about a keyword argument that Save does not know."""
+    options = ("name", *(field.name for field in fields(StepOptions)))
+    near = get_close_matches(keyword, options, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    return (
+        f"Save got an unexpected keyword argument {keyword!r}; {meant}"
+        f"An argument of the step itself goes by functools.partial: Save(partial({function}, {keyword}=...))"
+    )
 
 
 def _check_findable(name: str) -> None:

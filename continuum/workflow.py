@@ -15,6 +15,7 @@ from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadArguments, BadValue, NotAWorkflow, UnknownWorkflow
+from continuum.place import place
 
 __all__ = ["Invocation", "Registry", "Workflow", "workflow"]
 
@@ -131,7 +132,8 @@ def workflow(
 
 
 def _check_function(function: object) -> None:
-    shown = getattr(function, "__qualname__", repr(function))
+    code = getattr(function, "__code__", None)
+    shown = repr(function) if code is None else place(code, code.co_firstlineno)
     if isinstance(function, Workflow):
         raise NotAWorkflow(f"{shown} is a workflow already; decorate it once")
     if inspect.isasyncgenfunction(function) or inspect.iscoroutinefunction(function):
@@ -141,7 +143,7 @@ def _check_function(function: object) -> None:
     if not inspect.isgeneratorfunction(function):
         raise NotAWorkflow(
             f"{shown} is not a generator function: a workflow is a `def` that yields commands, "
-            "such as `result = yield Save(step, argument)`"
+            "such as `result = yield Save(step, argument)`; perhaps the `yield` was forgotten"
         )
 
 
@@ -156,13 +158,18 @@ class Registry:
 
     def __init__(self, workflows: Iterable[Workflow[..., Any]] = ()) -> None:
         self._workflows: dict[str, Workflow[..., Any]] = {}
-        if isinstance(workflows, Workflow) or not isinstance(workflows, Iterable):
-            raise BadValue(f"workflows must be a list of workflows, such as [order], not {workflows!r}")
+        if isinstance(workflows, Workflow | str) or not isinstance(workflows, Iterable):
+            such = workflows.name if isinstance(workflows, Workflow) else "order"
+            raise BadValue(f"workflows must be a list of workflows, such as [{such}], not {workflows!r}")
         for each in workflows:
             self.add(each)
 
     def add(self, added: object) -> None:
         """Register a workflow. Raises NotAWorkflow, or BadValue for a second one of the same name."""
+        if isinstance(added, Invocation):
+            raise NotAWorkflow(
+                f"{added!r} is not a workflow but a call of one; give the workflow itself: {added.workflow.name}"
+            )
         if not isinstance(added, Workflow):
             shown = getattr(added, "__qualname__", repr(added))
             raise NotAWorkflow(f"{shown} is not a workflow; decorate its generator function with @workflow")

@@ -44,7 +44,7 @@ from continuum import (
 )
 from continuum.checks import check_id
 from continuum.durations import NANOSECONDS
-from continuum.errors import BadCommand, BadValue
+from continuum.errors import BadArguments, BadCommand, BadValue
 from continuum.steps import step_name
 
 
@@ -251,6 +251,17 @@ REFUSED: dict[str, Any] = {
     "errors that are no types": lambda: Retry(on=(ValueError, "x")),
     "an event to send without a name": lambda: Send("run", ""),
     "a reason that is no text": lambda: Revert(5),
+    "an invocation as a step": lambda: Save(order("a")),
+    "a generator as a step": lambda: Save(part()),
+    "an async generator as a step": lambda: Save(stream()),
+    "a command as a step": lambda: Save(Sleep(1)),
+    "a list of branches": lambda: All([Sleep(1)]),
+    "branches from a generator expression": lambda: All(Sleep(n) for n in range(3)),
+    "racers from a generator expression": lambda: Race(Sleep(n) for n in range(3)),
+    "a coroutine as a branch": lambda: All(fetch("u")),
+    "an async generator as a branch": lambda: All(stream()),
+    "a map of no items": lambda: Map(len, 5),
+    "a map of an async generator function": lambda: Map(stream, ["a"]),
     "a command as an argument of a step": lambda: Save(charge, Save(fetch, "u")),
     "a command as an item of a map": lambda: Map(len, ["a", Sleep(1)]),
     "a command to publish": lambda: Publish(n=1, now=Now()),
@@ -285,6 +296,17 @@ def test_refused_when_it_is_made(what: str) -> None:
         (lambda: All(charge), "Save(charge)"),
         (lambda: All(part), "part(...)"),
         (lambda: Race(order), "order(...)"),
+        (lambda: Save(charge("a")), "give the function and its arguments, not a call of it: Save(fn, 1)"),
+        (lambda: Save(order("a")), "use `yield Call(order(...))`, or `yield from order(...)`"),
+        (lambda: Save(stream), "async generator function"),
+        (lambda: All([Sleep(1)]), "not a list: unpack it, as in All(*branches)"),
+        (lambda: Race((Sleep(1),)), "not a tuple: unpack it, as in Race(*branches)"),
+        (lambda: All(Sleep(n) for n in range(3)), "unpack it, as in All(*(Save(fn, item) for item in items))"),
+        (lambda: All(fetch("u")), "give the async function to Save"),
+        (lambda: All(stream()), "an async generator"),
+        (lambda: All(stream), "an async generator"),
+        (lambda: Map(len, 5), "the items of Map must be a list"),
+        (lambda: Map(["a"], len), "the function comes first"),
         (lambda: Save(charge, 1, Save(fetch, "u")), "an argument of Save 'charge' is the command Save 'fetch'"),
         (lambda: Map(len, [Sleep(1)]), "an item of Map is the command Sleep and not its result"),
         (lambda: Publish(now=Now()), "a value of Publish is the command Now and not its result"),
@@ -306,6 +328,19 @@ def test_a_child_is_a_called_workflow(make: Any, what: object) -> None:
         make(what)
     if what is order:
         assert "call it: order(...)" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"amount": 5}, "goes by functools.partial: Save(partial(charge, amount=...))"),
+        ({"retries": 5}, "did you mean 'retry'?"),
+    ],
+)
+def test_an_option_that_save_does_not_have_is_refused(options: Any, advice: str) -> None:
+    with pytest.raises(BadArguments) as caught:
+        Save(charge, "a", **options)
+    assert advice in str(caught.value)
 
 
 def test_a_forgotten_yield_is_told_with_its_line() -> None:

@@ -158,7 +158,11 @@ def test_bad_input_is_refused_and_changes_nothing(open_engine: OpenEngine, where
 
 
 def test_what_is_no_workflow_cannot_be_registered(where: str) -> None:
-    for thing, message in ((plain, "plain is not a workflow"), (order(), "is not a workflow"), ("order", "'order'")):
+    for thing, message in (
+        (plain, "plain is not a workflow"),
+        (order(), "is not a workflow but a call of one; give the workflow itself: order"),
+        ("order", "'order'"),
+    ):
         with pytest.raises(NotAWorkflow, match=message):
             Engine(where, workflows=[thing])  # type: ignore[list-item]
 

@@ -27,7 +27,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "continuum.journal": (),
     "continuum.stamps": (),
     "continuum.durations": ("continuum.errors",),
-    "continuum.workflow": ("continuum.durations", "continuum.errors"),
+    "continuum.workflow": ("continuum.durations", "continuum.errors", "continuum.place"),
     "continuum.retry": ("continuum.durations", "continuum.errors"),
     "continuum.place": (),
     "continuum.checks": (

@@ -122,6 +122,15 @@ def test_only_a_plain_generator_function_is_a_workflow(what: Any, told: str) -> 
         workflow(what)
 
 
+def test_what_is_no_workflow_is_told_with_its_line() -> None:
+    def forgets() -> None:
+        Sleep(1)
+
+    line = forgets.__code__.co_firstlineno
+    with pytest.raises(NotAWorkflow, match=rf"^test_workflow.py:{line} in .*forgets is .*the `yield` was forgotten"):
+        workflow(forgets)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "options",
     [

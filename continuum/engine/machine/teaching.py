@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from types import GeneratorType
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any, Final
 
 from continuum.command import Command, told_unyielded
@@ -100,6 +100,8 @@ def _diagnosis(yielded: Any) -> tuple[str, str]:
             )
         case Workflow():
             return f"the workflow {yielded.name!r}", f"call it: `yield Call({yielded.name}(...))`"
+        case GeneratorType(__name__="<genexpr>"):
+            return "a generator expression", "use `yield All(*(...))` for several commands side by side"
         case GeneratorType():
             name = yielded.__name__
             return f"a generator of {name}", f"use `yield from {name}(...)`"
@@ -109,6 +111,9 @@ def _diagnosis(yielded: Any) -> tuple[str, str]:
         case _ if inspect.iscoroutine(yielded):
             name = yielded.__name__
             return f"a coroutine of {name}", f"use `yield Save({name}, ...)`: the step is awaited for you"
+        case AsyncGeneratorType():
+            name = yielded.__name__
+            return f"an async generator of {name}", "save an async function that collects what it gives"
         case list() | tuple():
             return f"a {type(yielded).__name__}", "use `yield All(...)` for several commands side by side"
         case _ if callable(yielded):

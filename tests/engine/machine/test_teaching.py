@@ -27,6 +27,10 @@ def part() -> Body:
 async def fetch() -> None: ...
 
 
+async def stream() -> Any:
+    yield 1
+
+
 @workflow
 def yields(make: Any) -> Body:
     yield do("first")
@@ -42,6 +46,8 @@ def yields(make: Any) -> Body:
         (part, "a generator of part", "`yield from part(...)`"),
         (lambda: Sleep, "the class Sleep", "`yield Sleep(...)`"),
         (fetch, "a coroutine of fetch", "`yield Save(fetch, ...)`"),
+        (lambda: (do(name) for name in "ab"), "a generator expression", "`yield All(*(...))`"),
+        (stream, "an async generator of stream", "save an async function"),
         (lambda: [do("a"), do("b")], "a list", "`yield All(...)`"),
         (lambda: (do("a"),), "a tuple", "`yield All(...)`"),
         (lambda: part, "the function part", "`yield Save(part, ...)`"),
