@@ -171,9 +171,9 @@ class UnknownWorkflow(UsageError, LookupError):
 class RunNotFound(UsageError, LookupError):
     """No run has that id."""
 
-    def __init__(self, run_id: str) -> None:
+    def __init__(self, run_id: str, store: str | None = None) -> None:
         self.run_id = run_id
-        super().__init__(f"no run {run_id!r} in this store")
+        super().__init__(f"no run {run_id!r} in " + ("this store" if store is None else f"the store {store!r}"))
 
 
 class RunExists(UsageError):

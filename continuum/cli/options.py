@@ -15,7 +15,7 @@ import click
 from continuum.blocking import Engine
 from continuum.checks import check_id, check_queue
 from continuum.durations import Duration, nanoseconds
-from continuum.errors import StoreError, UsageError
+from continuum.errors import BadValue, RunNotFound, StoreError, UsageError
 
 __all__ = [
     "DEFAULT_STORE",
@@ -95,7 +95,10 @@ def _duration(text: str) -> Duration:
         duration: Duration = float(text)
     except ValueError:
         duration = text
-    nanoseconds(duration, "it")
+    try:
+        nanoseconds(duration, "it")
+    except BadValue as error:  # shown behind the option's name
+        raise BadValue(str(error).removeprefix("it: ")) from None
     return duration
 
 
@@ -113,7 +116,10 @@ def client(settings: Settings, *, create: bool = False) -> Iterator[Engine]:
     with ExitStack() as stack:
         with opening():
             engine = stack.enter_context(Engine(settings.store, work=False, create=create))
-        yield engine
+        try:
+            yield engine
+        except RunNotFound as error:
+            raise RunNotFound(error.run_id, settings.store) from None
 
 
 @contextmanager

@@ -200,7 +200,7 @@ def test_a_failed_run_goes_on_after_a_retry(project: Project) -> None:
 )
 def test_an_unknown_run_exits_with_3_and_is_named(project: Project, command: list[str]) -> None:
     fine(project("start", "flows:echo"))
-    assert refused(project(*command), 3) == "error: no run 'nope' in this store\n"
+    assert refused(project(*command), 3) == "error: no run 'nope' in the store 'store'\n"
 
 
 @pytest.mark.parametrize("command", ["history", "logs"])
@@ -248,6 +248,25 @@ def test_the_table_is_aligned_and_fits_the_terminal(project: Project) -> None:
     narrow = fine(project("ls", env={"COLUMNS": "50"})).splitlines()
     assert max(map(len, narrow)) == 50
     assert narrow[2].endswith("…")
+
+
+def test_ls_knows_the_workflow_that_may_be_meant(project: Project) -> None:
+    fine(project("start", "flows:order", "x"))
+
+    def told(*options: str) -> str:
+        done = project("ls", *options)
+        assert (done.returncode, done.stdout) == (0, "")
+        return done.stderr
+
+    assert told("--workflow", "oder") == "no runs of workflow 'oder'; did you mean 'order'?\n"
+    assert told("--workflow", "shipment") == "no runs of workflow 'shipment'\n"
+    assert told("--workflow", "order", "--status", "failed") == "no runs\n"
+
+
+@pytest.mark.parametrize("option", ["--delay", "--timeout"])
+def test_a_duration_that_is_none_is_told_with_its_option(project: Project, option: str) -> None:
+    told = refused(project("start", "flows:order", "x", option, "soon"), 2)
+    assert f"Invalid value for '{option}': 'soon' is no duration; write numbers with units" in told
 
 
 def test_an_empty_list_prints_nothing(project: Project) -> None:
