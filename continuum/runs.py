@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from continuum.description import Description, HistoryStep, describe, history_step
 from continuum.durations import Duration
+from continuum.errors import RunFailed
 from continuum.journal import MARKS, Failure
 from continuum.store.ends import outcome_of
 from continuum.store.ledger import HistoryRow
@@ -49,6 +50,9 @@ class AsyncRun(Generic[T_co]):
         end = await self._client.wait_for_end(self.id, timeout)
         outcome = outcome_of(self._client.ledger.codec, self.id, end)
         if isinstance(outcome, Failure):
+            if isinstance(outcome.error, RunFailed) and outcome.error.traceback:
+                # Only here: the text of a failed parent's traceback has that of the child in it already.
+                outcome.error.add_note(f"In the workflow: {outcome.error.traceback.rstrip()}")
             raise outcome.error
         result: T_co = outcome.value
         return result

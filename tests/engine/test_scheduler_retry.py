@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from typing import Any
 
 import pytest
 from hosts import TOO_LONG, OpenEngine, eventually
 
-from continuum import All, Receive, Retry, Save, permanent, workflow
+from continuum import All, Call, Receive, Retry, Save, Sleep, permanent, workflow
 from continuum.errors import RunFailed, UnpicklableValue, WrongState
 
 
@@ -64,6 +65,24 @@ def test_an_uncaught_error_is_the_cause_of_run_failed_with_its_traceback_text(op
     assert cause.code == 51
     assert "in decline" in caught.value.traceback
     assert caught.value.run_id == "r"
+
+
+def test_who_lets_run_failed_out_sees_the_line_of_the_workflow(open_engine: OpenEngine) -> None:
+    @workflow
+    def child() -> Any:
+        yield Sleep(0)
+        raise LookupError("no card left")
+
+    @workflow
+    def parent() -> Any:
+        yield Call(child())
+
+    with open_engine(parent, child) as engine, pytest.raises(RunFailed) as caught:
+        engine.start(parent()).result(TOO_LONG)
+    shown = "".join(traceback.format_exception(caught.value))
+    for function, line in ((child.function, 3), (parent.function, 2)):
+        assert f"line {function.__code__.co_firstlineno + line}, in {function.__name__}" in shown
+    assert shown.count('raise LookupError("no card left")') == 1
 
 
 def test_an_error_of_the_workflow_itself_is_the_cause_too(open_engine: OpenEngine) -> None:
