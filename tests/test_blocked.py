@@ -229,7 +229,7 @@ def test_code_that_is_put_back_goes_on_without_any_event(open_engine: OpenEngine
         def order() -> Any:
             for name in names:
                 yield step(calls, name)
-                yield Sleep(0.01)
+                yield Sleep(0.3)
             return list(names)
 
         return order
@@ -237,9 +237,10 @@ def test_code_that_is_put_back_goes_on_without_any_event(open_engine: OpenEngine
     with open_engine(code("a", "b", "c")) as engine:
         engine.start(code("a", "b", "c")(), id="ord-1")
         eventually(lambda: engine.run("ord-1").status() == "waiting")
+    before = list(calls)  # on a slow machine the next step may have come
     with open_engine(code("new", "a", "b", "c")) as engine:
         eventually(lambda: is_blocked(engine))
-    assert calls == ["a"]
+    assert calls == before
     with open_engine(code("a", "b", "c")) as engine:
         assert engine.run("ord-1").result(TOO_LONG) == ["a", "b", "c"]
     assert calls == ["a", "b", "c"]

@@ -10,10 +10,12 @@ Answers are handed back in batches too, through one call of `deliver` for each r
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+from weakref import WeakSet
 
 from continuum.errors import CommitUnknown, StoreClosed, StoreFull
 from continuum.store.ledger import Plan
@@ -83,6 +85,7 @@ class Committer:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="continuum-committer", daemon=True)
         self._thread.start()
+        _living.add(self)
 
     def submit(self, job: Job[Any]) -> None:
         """Put a job in line. Raises StoreClosed after close."""
@@ -93,6 +96,10 @@ class Committer:
     def close(self) -> None:
         """Carry out what is in line, then end. May be called more than once."""
         self._closed = True
+        self.end()
+
+    def end(self) -> None:
+        """Carry out what is in line, and what comes after it no more."""
         self._queue.put(None)
         self._thread.join()
 
@@ -130,6 +137,16 @@ class Committer:
             return []
         results = [[next(applied) for _ in batches] for batches in asked]
         return [job for job, result in zip(jobs, results, strict=True) if not job.settle(result)]
+
+
+_living: Final[WeakSet[Committer]] = WeakSet()
+
+
+@atexit.register
+def _end_all() -> None:
+    """Let no thread be inside a store when the interpreter takes it down: that would crash the process."""
+    for committer in list(_living):
+        committer.end()
 
 
 def single(plan: Plan[T], then: Callable[[Job[T]], None]) -> Job[T]:
