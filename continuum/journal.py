@@ -86,6 +86,7 @@ class Kind(StrEnum):
     ATTEMPT = "attempt"  # mark: an attempt of a step failed, the next is due at `ref`
     BEGUN = "begun"  # mark: an at-most-once step is about to start
     ARMED = "armed"  # mark: a timer is due at `ref`, or no attempt of a step is to begin after it
+    RAISE = "raise"  # the code of a branch raised an error of its own
 
 
 MARKS: Final = frozenset({Kind.ATTEMPT, Kind.BEGUN, Kind.ARMED})

@@ -103,10 +103,13 @@ class Active:
         """Feed the machine, and gather what it asks for."""
         try:
             requests = self.machine.feed(event, now)
-        except Exception as error:  # a fault of ours, which no run is failed for, and no other run suffers from
-            logger.exception("run %s met a fault of the engine", self.id, extra={"run_id": self.id})
-            self.block(f"a fault of the engine, please report it: {error!r}")
-            return
+        except Exception as error:
+            self.fault(error)
+        else:
+            self.gather(requests)
+
+    def gather(self, requests: Sequence[Request]) -> None:
+        """Gather what the machine asks for."""
         for request in requests:
             gather = _GATHER.get(type(request))
             if gather is None:
@@ -120,6 +123,11 @@ class Active:
         """Let it not go on as another workflow: it is to be told of something before."""
         self.successor = None
         self.ended = False
+
+    def fault(self, error: Exception) -> None:
+        """The machine raised: a fault of ours, which no run is failed for, and no other run suffers from."""
+        logger.error("run %s met a fault of the engine", self.id, exc_info=error, extra={"run_id": self.id})
+        self.block(f"a fault of the engine, please report it: {error!r}")
 
     def block(self, reason: str) -> None:
         """Code and journal disagree, or something cannot be loaded: nothing of this round is kept."""

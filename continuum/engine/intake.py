@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
+from typing import Any
 
 from continuum.engine.active import Active
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import CancelAsked, ChildDone, Event, EventArrived, Started, TimerFired
-from continuum.engine.machine.rewind import rewind
-from continuum.journal import Entry, Status, Value
+from continuum.engine.machine.rewind import retry
+from continuum.journal import TAKES, Entry, Position, Status, Value
 from continuum.store.codec import Codec
 from continuum.store.ends import outcome_of
-from continuum.store.records import Message, RunEnd
+from continuum.store.records import Message, RunEnd, RunRecord
 from continuum.store.worklist import Taken, Worklist
 from continuum.workflow import Registry
 
@@ -31,29 +32,35 @@ class Intake:
         """The run, replayed and told of its messages; blocked where that cannot be done."""
         record = taken.record
         active = Active(record, taken.state, self._worklist)
-        workflow = self._registry[record.workflow]
         try:
             if taken.error is not None:
                 raise taken.error
-            body = workflow.function(*taken.args, **taken.kwargs)
+            active.machine = self._machine(record, taken.args, taken.kwargs)
         except Exception as error:
             active.block(f"run {record.id!r} cannot be loaded: {type(error).__name__}: {error}")
             return active
-        active.machine = Machine(
+        active.number_from(taken.journal)
+        active.retried, failed_at = active.state.rewind, active.state.failed_position()
+        if active.retried and failed_at is not None:
+            self._retry(active, taken, failed_at, now)
+        else:
+            active.feed(Started([entry for _, entry in taken.journal]), now)
+        self.deliver(active, taken.messages, now)
+        if active.successor is not None:
+            self._stop(active, taken.messages, now)
+        return active
+
+    def _machine(self, record: RunRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Machine:
+        workflow = self._registry[record.workflow]
+        return Machine(
             record.id,
-            body,
+            workflow.function(*args, **kwargs),
             seed=bytes.fromhex(record.seed),
             label=f"workflow {record.workflow!r}, version {record.version!r}",
             generation=record.generation,
             deadline=record.deadline,
             compensate_on_failure=workflow.compensate_on_failure,
         )
-        active.number_from(taken.journal)
-        active.feed(Started(self._recorded(active, taken)), now)
-        self.deliver(active, taken.messages, now)
-        if active.successor is not None:
-            self._stop(active, taken.messages, now)
-        return active
 
     def _stop(self, active: Active, messages: Sequence[tuple[int, Message]], now: int) -> None:
         """Tell a run that it is to end before it goes on as another workflow.
@@ -94,19 +101,27 @@ class Intake:
                 return
             active.feed(event, now)
 
-    def _recorded(self, active: Active, taken: Taken) -> list[Entry]:
-        """The journal to replay; for a retry without what was recorded since the step that failed."""
+    def _retry(self, active: Active, taken: Taken, failed_at: Position, now: int) -> None:
+        """Have the run go on from where it failed; what was recorded since is used again or taken back."""
+
+        def make() -> Machine:  # each from arguments of its own, which a workflow may change
+            return self._machine(active.record, *self._codec.decode(active.record.payload))
+
         journal = [entry for _, entry in taken.journal]
-        active.retried, failed_at = active.state.rewind, active.state.failed_position()
-        if not active.retried or failed_at is None:
-            return journal
-        dropped = rewind(journal, failed_at)
-        for index in sorted(dropped):
-            number, entry = taken.journal[index]
-            if (event := self._worklist.take_back(active.batch, active.id, number, entry)) is not None:
-                taken.messages.append(event)
+        try:
+            active.machine, replayed, requests = retry(make, journal, failed_at, now)
+        except Exception as error:
+            active.fault(error)
+            return
+        kept = set(map(id, replayed))
+        used = {each.ref for each in requests if isinstance(each, Entry) and each.kind in TAKES}
+        for number, entry in taken.journal:
+            if id(entry) not in kept:
+                self._worklist.take_back(active.batch, active.id, number)
+                event = None if entry.ref in used else self._worklist.put_back(active.batch, active.id, entry)
+                taken.messages += [] if event is None else [event]
         taken.messages.sort(key=itemgetter(0))
-        return [entry for index, entry in enumerate(journal) if index not in dropped]
+        active.gather(requests)
 
     def _event(self, number: int, message: Message) -> Event:
         match message.kind:

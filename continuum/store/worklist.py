@@ -180,9 +180,12 @@ class Worklist:
         if entry.ref and entry.kind in TAKES:
             batch.deletes.append(keys.inbox(run_id, entry.ref))
 
-    def take_back(self, batch: Batch, run_id: str, number: int, entry: Entry) -> tuple[int, Message] | None:
-        """Remove an entry from the run's journal, for a retry; an event it had taken is in the inbox again."""
+    def take_back(self, batch: Batch, run_id: str, number: int) -> None:
+        """Remove an entry from the run's journal, for a retry."""
         batch.deletes.append(keys.journal(run_id, number))
+
+    def put_back(self, batch: Batch, run_id: str, entry: Entry) -> tuple[int, Message] | None:
+        """Have the event that the entry took, if it did, in the run's inbox again."""
         if entry.kind not in (Kind.RECEIVE, Kind.EVENT) or not entry.ref or not isinstance(entry.outcome, Value):
             return None
         message = Message("event", entry.name, payload=entry.outcome.data or b"")

@@ -132,10 +132,12 @@ class Fibers:
         journal: Journal,
         issue: Callable[[Fiber, Any], Outcome | None],
         withdraw: Callable[[Waiting, Cancelled], None],
+        failed: Callable[[Fiber, Failure], None],
     ) -> None:
         self._journal = journal
         self._issue = issue  # carries out a command: its outcome, or None where the fiber has to wait
         self._withdraw = withdraw  # a waiting command was cancelled
+        self._failed = failed  # a branch ended with an error that its group goes by
         self._line: deque[tuple[Fiber, Outcome]] = deque()
         self._alive: dict[Fiber, None] = {}  # in the order in which they came
         self.ended: Outcome | None = None  # of the fiber without a group
@@ -268,6 +270,8 @@ class Fibers:
     def _member_ended(self, group: Group, fiber: Fiber, outcome: Outcome) -> None:
         del group.members[fiber.index]
         if group.verdict is None:
+            if isinstance(outcome, Failure):
+                self._failed(fiber, outcome)
             self._count(group, fiber.index, outcome)
         if not group.members:
             self._close(group)

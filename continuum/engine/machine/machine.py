@@ -26,6 +26,7 @@ from continuum.engine.machine.attempts import attempt_failed, begin_attempts, ne
 from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
 from continuum.engine.machine.inbox import Handler, Inbox
 from continuum.engine.machine.outcome import NOTHING
+from continuum.engine.machine.recall import is_outcome
 from continuum.engine.machine.replay import Journal, described
 from continuum.engine.machine.requests import (
     CancelAsked,
@@ -83,7 +84,7 @@ class Machine:
         self._deadline = deadline
         self._compensate_on_failure = compensate_on_failure
         self.journal = Journal(f"run {run_id!r}" + (f" ({label})" if label else ""))
-        self.fibers = Fibers(self.journal, self._issue, self._withdraw)
+        self.fibers = Fibers(self.journal, self._issue, self._withdraw, self._branch_failed)
         self._root = self.fibers.spawn((), body)
         self._waiting: dict[Position, Waiting] = {}
         self._unasked: list[Waiting] = []  # what has been issued since the host was last asked
@@ -92,7 +93,8 @@ class Machine:
         self.predicates: dict[Position, Waiting] = {}
         self._undo = UndoStack()
         self.patches: dict[str, bool] = {}
-        self._failures: list[tuple[Position, BaseException]] = []
+        self._failed = 0
+        self._failures: dict[int, tuple[int, Position, BaseException]] = {}  # by identity, with a running number
         self._dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
         self._stopping: str | None = None  # the name of the cancel entry, once there is one
         self.stop_reason: str | None = None  # which that entry tells
@@ -149,7 +151,11 @@ class Machine:
                 self._ended(outcome)
             elif not self.journal.live:
                 self._replay()
-            elif self.finished or (not ((self.inbox.ready or self.predicates) and self._react()) and not self._ask()):
+            elif self.finished or not (
+                ((self.inbox.ready or self.predicates) and self._react())
+                or (self.journal.recall is not None and self._recall())
+                or self._ask()
+            ):
                 return
 
     def _replay(self) -> None:
@@ -175,6 +181,34 @@ class Machine:
         """The code waits elsewhere, or for something else, than where the journal goes on."""
         fiber, position, attempted = self.fibers.standing(self._root, entry.position)
         return self.journal.mismatch(entry, position, attempted, fiber.where())
+
+    def _recall(self) -> bool:
+        """Do one thing again in the way in which it is recorded, in a retry; False where there is none left."""
+        recall = self.journal.recall
+        assert recall is not None
+        while (entry := self.journal.recalled()) is not None:
+            if self._repeat(entry):
+                return True
+            if self.fibers.reach(self._root, entry.position):
+                recall.put_back(entry)
+                return True
+        return False
+
+    def _repeat(self, entry: Entry) -> bool:
+        """Use an entry again; False where the run does not wait for what it tells."""
+        waiting, handler = self._waiting.get(entry.position), self.inbox.handlers.get(entry.name)
+        if entry.kind is Kind.EVENT and handler is not None and handler.next_position() == entry.position:
+            self.handled(self.journal.append(entry))
+            return True
+        if waiting is None or waiting.name != entry.name:
+            return False
+        if entry.kind in MARKS:
+            self._note(waiting, self.journal.append(entry))
+        elif waiting.kind is entry.kind and is_outcome(entry):
+            self._deliver(waiting, self.journal.append(entry))
+        else:
+            return False
+        return True
 
     def _note(self, waiting: Waiting, entry: Entry) -> None:
         kinds, note = _MARK_ROWS[entry.kind]
@@ -243,9 +277,7 @@ class Machine:
         else:
             self._forget(waiting)
         if isinstance(outcome, Failure):
-            self._failures.append((entry.position, outcome.error))
-            if len(self._failures) > 2 * _REMEMBERED_FAILURES:
-                del self._failures[:_REMEMBERED_FAILURES]
+            self._remember(entry.position, outcome.error)
         elif isinstance(waiting.command, Save) and waiting.command.options.compensate is not None and entry.attempts:
             self._undo.push(waiting.command, outcome.value)
         self.fibers.resume(waiting.fiber, outcome)
@@ -293,7 +325,7 @@ class Machine:
     # Events
 
     def _started(self, event: Started) -> None:
-        self.journal.load(event.journal)
+        self.journal.load(event.journal, event.recall)
         first = self.journal.peek()
         if first is not None and first.kind is Kind.PUBLISH and not first.position:  # of earlier generations
             assert isinstance(first.outcome, Value)
@@ -429,13 +461,23 @@ class Machine:
         self._waiting.clear()
         self.discard()
 
+    def _branch_failed(self, fiber: Fiber, failure: Failure) -> None:
+        """Record an error that comes from no command: where it was raised, a retry begins."""
+        if self._failed_at(failure.error) is None:
+            entry = self.journal.meet(fiber.position(), Kind.RAISE, "", failure, fiber)
+            self._remember(entry.position, failure.error)
+
+    def _remember(self, position: Position, error: BaseException) -> None:
+        self._failed += 1
+        self._failures[id(error)] = self._failed, position, error
+        if len(self._failures) > 2 * _REMEMBERED_FAILURES:
+            for identity in list(islice(self._failures, _REMEMBERED_FAILURES)):
+                del self._failures[identity]
+
     def _failed_at(self, error: BaseException) -> Position | None:
-        """The position of the command whose failure this error is, or comes from."""
-        family = _family(error)
-        for position, failure in reversed(self._failures):
-            if id(failure) in family:
-                return position
-        return None
+        """The position of the last command whose failure this error is, or comes from."""
+        known = [self._failures[identity] for identity in _family(error) if identity in self._failures]
+        return max(known)[1] if known else None
 
     # Chance
 

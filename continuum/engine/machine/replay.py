@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Protocol
 
+from continuum.engine.machine.recall import Recall
 from continuum.engine.machine.requests import Request
 from continuum.errors import ReplayMismatch
 from continuum.journal import Entry, Kind, Outcome, Position, position_text
@@ -38,11 +39,18 @@ class Journal:
         self._next = 0  # of what is recorded, to be replayed
         self.live = True
         """Whether everything recorded has been replayed."""
+        self.recall: Recall | None = None
+        """What is used again behind that, in a retry."""
         self.requests: list[Request] = []
         self.now = 0
+        self._present = 0  # while `now` is the time at which something that is used again was recorded
 
-    def load(self, entries: Sequence[Entry]) -> None:
-        """Set what is to be replayed."""
+    def load(self, entries: Sequence[Entry], recall: Recall | None = None) -> None:
+        """Set what is to be replayed, and what is to be used again after that."""
+        self._replay(entries)
+        self.recall, self._present = recall, self.now
+
+    def _replay(self, entries: Sequence[Entry]) -> None:
         self._recorded, self._next, self.live = entries, 0, not entries
 
     def meet(
@@ -71,15 +79,31 @@ class Journal:
         entry = self._recorded[self._next]
         self._next += 1
         if self._next == len(self._recorded):
-            self.load(())
+            self._replay(())
         return entry
 
     def put_back(self, entry: Entry) -> None:
         """Undo the last take."""
         if self.live:
-            self.load((entry,))
+            self._replay((entry,))
         else:
             self._next -= 1
+
+    def recalled(self) -> Entry | None:
+        """The next entry that may be used again; None behind the last of them, and then it is over."""
+        assert self.recall is not None
+        entry = self.recall.next(self.requests)
+        if entry is None:
+            self.recall, self.now = None, self._present
+        else:
+            self.now = entry.at
+        return entry
+
+    def known(self, position: Position) -> Entry | None:
+        """What is recorded of the command that is reached now; the next entry, whatever it is, on replay."""
+        if not self.live:
+            return self._recorded[self._next]
+        return None if self.recall is None else self.recall.at(position, self.requests)
 
     def append(self, entry: Entry) -> Entry:
         """Record something new. Only past the end of what was recorded."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from continuum.commands import Save
+from continuum.engine.machine.recall import Recall
 from continuum.errors import ReplayMismatch
 from continuum.journal import Entry, Outcome, Position, Status, Value, record
 from continuum.workflow import Invocation
@@ -47,9 +48,13 @@ __all__ = [
 
 @record
 class Started:
-    """The run is taken up; `journal` holds what was recorded of it so far, in order."""
+    """The run is taken up; `journal` holds what was recorded of it so far, in order.
+
+    In a retry that is what was recorded before the failure, and `recall` what came after it.
+    """
 
     journal: Sequence[Entry]
+    recall: Recall | None = None
 
 
 @record

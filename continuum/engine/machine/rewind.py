@@ -1,68 +1,67 @@
-"""Which entries of a journal a retry takes back: the failure, and what followed from it.
+"""Retry: a machine that goes on from the command that failed.
 
-A position follows from another if it comes later in the same fiber, or lies in a branch of what comes
-later. What branches beside the failed one recorded is kept, unless it records that they were cancelled
-because of the failure: by a group around it that failed, or when the run was stopped after it.
+What was recorded before the failure is replayed like any journal, strictly. All that came since is taken
+back, for the failure may have been seen by any branch of the run; what still fits of it is used
+again (:mod:`continuum.engine.machine.recall`). Where that alone makes the run fail once more, as it may if
+branches go by each other's state, nothing is used again. So a retry never meets what does not fit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from continuum.errors import Cancelled
-from continuum.journal import MARKS, Entry, Failure, Kind, Position
+from continuum.engine.machine.recall import Recall
+from continuum.engine.machine.requests import Request, Settle, Started
+from continuum.errors import StepUncertain
+from continuum.journal import MARKS, Entry, Failure, Kind, Position, Status
 
-__all__ = ["rewind"]
+if TYPE_CHECKING:
+    from continuum.engine.machine.machine import Machine
 
-
-def rewind(entries: Sequence[Entry], failed_at: Position) -> set[int]:
-    """The indices of the entries to take back so that the command at `failed_at` is carried out again."""
-    dropped: set[int] = set()
-    first_dropped: dict[Position, int] = {}  # fiber -> the first of its commands that is taken back
-    failed_groups = _failed_groups(entries, failed_at)
-    started = stopped = False
-    for index, entry in enumerate(entries):
-        mine = entry.position == failed_at  # its marks, too: attempts are counted anew
-        started = started or (mine and entry.kind not in MARKS)
-        stopped = stopped or (started and entry.kind is Kind.CANCEL)
-        struck = _was_cancelled(entry) and (stopped or _lies_in(entry.position, failed_groups))
-        if mine or (started and (struck or _follows(entry.position, first_dropped))):
-            dropped.add(index)
-            _note(entry.position, first_dropped)
-    return dropped
+__all__ = ["retry"]
 
 
-def _failed_groups(entries: Sequence[Entry], failed_at: Position) -> list[Position]:
-    """The positions of the groups around the failed command that ended in failure."""
-    around = {failed_at[:length] for length in range(1, len(failed_at), 2)}
-    return [entry.position for entry in entries if entry.position in around and isinstance(entry.outcome, Failure)]
+def retry(
+    make: Callable[[], Machine], entries: Sequence[Entry], failed_at: Position, now: int
+) -> tuple[Machine, Sequence[Entry], list[Request]]:
+    """The machine, those of the entries that it has replayed, and what it asks for.
 
-
-def _was_cancelled(entry: Entry) -> bool:
-    return isinstance(entry.outcome, Failure) and isinstance(entry.outcome.error, Cancelled)
-
-
-def _lies_in(position: Position, groups: Sequence[Position]) -> bool:
-    return any(position[: len(group)] == group for group in groups)
-
-
-def _note(position: Position, first_dropped: dict[Position, int]) -> None:
-    """What waits for the command is taken back with it: all the way up, nothing later stays."""
-    for length in range(len(position), 0, -2):
-        fiber, number = position[: length - 1], position[length - 1]
-        if number < first_dropped.get(fiber, number + 1):
-            first_dropped[fiber] = number
-
-
-def _follows(position: Position, first_dropped: dict[Position, int]) -> bool:
-    """Whether it comes after something taken back, in its own fiber or in one that it is a branch of.
-
-    Being a branch of a command that is taken back as it waits is no reason: only the command itself is.
+    `make` makes a machine, and is called twice where the first one shows that it takes another.
     """
-    if not position:  # the run as a whole was stopped
-        return True
-    if len(position) % 2 == 0:  # an event that was handled goes with its handler
-        position = position[:-1]
-    last = position[-1] >= first_dropped.get(position[:-1], position[-1] + 1)
-    above = range(len(position) - 2, 0, -2)
-    return last or any(position[n - 1] > first_dropped.get(position[: n - 1], position[n - 1]) for n in above)
+    cut = _cut(entries, failed_at)
+    before, after = [entry for entry in entries[:cut] if entry.position != failed_at], entries[cut:]
+    machine = make()
+    requests = machine.feed(Started(before, Recall(after, failed_at)), now)
+    if _fails_elsewhere(requests, failed_at):
+        other = make()
+        afresh = other.feed(Started(before), now)
+        if not _fails_elsewhere(afresh, failed_at):
+            machine.discard()
+            return other, before, afresh
+        other.discard()
+    return machine, before, requests
+
+
+def _cut(entries: Sequence[Entry], failed_at: Position) -> int:
+    """The index of the entry with which the failure began.
+
+    Where the code itself was at fault it may have been so before, in another branch. That has been mended
+    with it, so the run goes on from the first time.
+    """
+    failed = (n for n, entry in enumerate(entries) if entry.position == failed_at and entry.kind not in MARKS)
+    cut = next(failed, len(entries))
+    if cut < len(entries) and entries[cut].kind is Kind.RAISE:
+        return next(n for n, entry in enumerate(entries) if entry.kind is Kind.RAISE)
+    return cut
+
+
+def _fails_elsewhere(requests: Sequence[Request], failed_at: Position) -> bool:
+    """Whether the run fails at once, not in the same way as before, and for no step that must not be repeated."""
+    ends = (request for request in requests if isinstance(request, Settle) and request.status is Status.FAILED)
+    return any(end.failed_at != failed_at for end in ends) and not any(map(_is_uncertain, requests))
+
+
+def _is_uncertain(request: Request) -> bool:
+    outcome = request.outcome if isinstance(request, Entry) else None
+    return isinstance(outcome, Failure) and isinstance(outcome.error, StepUncertain)

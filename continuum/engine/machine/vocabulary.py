@@ -46,6 +46,7 @@ from continuum.engine.machine.requests import (
     ContinueRun,
     DropMarks,
     EmitLog,
+    EventArrived,
     PublishState,
     SendEvent,
     StartChild,
@@ -108,10 +109,10 @@ def _begin_uuid4(machine: Machine, fiber: Fiber, command: Uuid4) -> Outcome | No
 
 
 def _begin_log(machine: Machine, fiber: Fiber, command: Log) -> Outcome:
-    live = machine.journal.live
+    known = _known(machine, fiber)
     what = {"message": command.message, "fields": dict(command.fields)}
     entry = machine.answer(fiber, Kind.LOG, "", Value(what))
-    if live:
+    if known is None or known.kind is not Kind.LOG:
         machine.journal.requests.append(EmitLog(entry))
     return NOTHING
 
@@ -141,7 +142,7 @@ def _counted(machine: Machine, name: str, value: Any) -> Any:
 
 def _begin_patch(machine: Machine, fiber: Fiber, command: Patch) -> Outcome:
     if command.name not in machine.patches:
-        entry = machine.journal.peek()
+        entry = _known(machine, fiber)
         recorded = entry is not None and entry.kind is Kind.PATCH and entry.name == command.name
         machine.patches[command.name] = new = entry is None or recorded
         if new:
@@ -150,6 +151,7 @@ def _begin_patch(machine: Machine, fiber: Fiber, command: Patch) -> Outcome:
 
 
 def _begin_handle(machine: Machine, fiber: Fiber, command: Handle) -> Outcome | None:
+    _bring_back(machine, fiber, command.name)
     come = machine.inbox.count(command.name)
     entry = machine.answer(fiber, Kind.HANDLE, command.name, NOTHING, ref=come)
     handler = Handler(entry.position, command.callback)
@@ -160,6 +162,15 @@ def _begin_handle(machine: Machine, fiber: Fiber, command: Handle) -> Outcome | 
         if not machine.handled(_next_handled(machine, command.name, handler)):
             return None
     return NOTHING
+
+
+def _bring_back(machine: Machine, fiber: Fiber, name: str) -> None:
+    """In a retry have the events there that the handler was given at once."""
+    known = _known(machine, fiber) if machine.journal.live else None
+    for number in range(known.ref if known is not None and known.kind is Kind.HANDLE else 0):
+        event = machine.journal.known((*fiber.path, fiber.next, number))
+        if event is not None and isinstance(event.outcome, Value):
+            machine.inbox.arrive(EventArrived(event.ref, name, event.outcome))
 
 
 def _next_handled(machine: Machine, name: str, handler: Handler) -> Entry:
@@ -213,6 +224,11 @@ def _begin_compact(machine: Machine, fiber: Fiber, command: Compact) -> Outcome:
     if live and fiber.group is None:  # so every command before it has been completed
         machine.journal.requests.append(DropMarks(entry.position))
     return NOTHING
+
+
+def _known(machine: Machine, fiber: Fiber) -> Entry | None:
+    """What is recorded of the command that the fiber has come to."""
+    return machine.journal.known((*fiber.path, fiber.next))
 
 
 # A command has to wait

@@ -14,6 +14,7 @@ asked for again, nothing is asked for twice.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -46,6 +47,7 @@ from continuum.engine.machine.requests import (
     TimerFired,
     WakeAt,
 )
+from continuum.engine.machine.rewind import retry
 from continuum.errors import ReplayMismatch
 from continuum.journal import MARKS, TAKES, Entry, Failure, Kind, Outcome, Position, Status, Value, position_text
 
@@ -83,6 +85,7 @@ class Play:
         timeout: float | None = None,
         run_id: str = "run-1",
         generation: int = 0,
+        failed_at: Position | None = None,
     ) -> None:
         self.invocation, self.timeout, self.run_id, self.generation = invocation, timeout, run_id, generation
         self.journal: list[Entry] = list(journal or [])
@@ -100,19 +103,16 @@ class Play:
         self.settled: Settle | None = None
         self.mismatch: ReplayMismatch | None = None
         self.cuts = [len(self.journal)]
-        self._completed = {entry.position for entry in self.journal if entry.position and entry.kind not in MARKS}
-        workflow = invocation.workflow
-        self.machine = Machine(
-            run_id,
-            invocation.body(),
-            seed=b"seed%d" % generation,
-            generation=generation,
-            label=f"workflow {workflow.name!r}",
-            deadline=None if timeout is None else START + round(timeout * NANOSECONDS),
-            compensate_on_failure=workflow.compensate_on_failure,
-        )
-        _machines.append(self.machine)
-        self.feed(Started([deepcopy(entry) for entry in self.journal]))
+        recorded: Sequence[Entry] = [deepcopy(entry) for entry in self.journal]
+        if failed_at is None:
+            self.machine = self._make()
+            self._completed = _completed(self.journal)
+            self.feed(Started(recorded))
+        else:
+            self.machine, recorded, requests = retry(self._make, recorded, failed_at, now)
+            self.journal = list(recorded)
+            self._completed = _completed(self.journal)
+            self._take_all(requests)
         taken = {entry.ref for entry in self.journal if entry.kind in TAKES}
         for event in self.events:
             if event.ref not in taken:
@@ -142,6 +142,21 @@ class Play:
             timeout=self.timeout,
             run_id=self.run_id,
             generation=self.generation + 1,
+        )
+
+    def retry(self, invocation: Invocation[Any] | None = None) -> Play:
+        """The run as it goes on from the command that failed."""
+        assert self.settled is not None
+        assert self.settled.status is Status.FAILED
+        return Play(
+            invocation or self.invocation,
+            self.journal,
+            events=self.events,
+            now=self.now,
+            timeout=self.timeout,
+            run_id=self.run_id,
+            generation=self.generation,
+            failed_at=self.settled.failed_at,
         )
 
     # What happens
@@ -181,10 +196,7 @@ class Play:
         """Feed anything; gives what was asked for."""
         self.in_flight.pop(getattr(event, "position", ()), None)
         self.continued = None
-        self.requests = self.machine.feed(event, self.now)
-        for request in self.requests:
-            self._take(request)
-        self.cuts.append(len(self.journal))
+        self._take_all(self.machine.feed(event, self.now))
         return self.requests
 
     # What there is to see
@@ -223,6 +235,26 @@ class Play:
         return [f"{position_text(entry.position)} {entry.kind} {entry.name}".strip() for entry in entries]
 
     # The host's part
+
+    def _make(self) -> Machine:
+        workflow = self.invocation.workflow
+        machine = Machine(
+            self.run_id,
+            self.invocation.body(),
+            seed=b"seed%d" % self.generation,
+            generation=self.generation,
+            label=f"workflow {workflow.name!r}",
+            deadline=None if self.timeout is None else START + round(self.timeout * NANOSECONDS),
+            compensate_on_failure=workflow.compensate_on_failure,
+        )
+        _machines.append(machine)
+        return machine
+
+    def _take_all(self, requests: list[Request]) -> None:
+        self.requests = requests
+        for request in requests:
+            self._take(request)
+        self.cuts.append(len(self.journal))
 
     def _answer(self, where: str, outcome: Outcome) -> list[Request]:
         match self.in_flight[self._find(where)]:
@@ -278,6 +310,10 @@ class Play:
                 self.timers.clear()
             case Mismatch(error):
                 self.mismatch = error
+
+
+def _completed(journal: Sequence[Entry]) -> set[Position]:
+    return {entry.position for entry in journal if entry.position and entry.kind not in MARKS}
 
 
 def _name(request: RunStep | LookUp | StartChild | SendEvent) -> str:

@@ -11,11 +11,24 @@ from typing import Any
 from harness import Play
 from hypothesis import given, note
 from hypothesis import strategies as st
-from programs import Block, Driver, Node, choices, examples, program, programs, uncertain_programs, undoing_program
+from programs import (
+    Block,
+    Driver,
+    Node,
+    choices,
+    examples,
+    mistaken,
+    plain_programs,
+    program,
+    programs,
+    separate_programs,
+    uncertain_programs,
+    undoing_program,
+)
 
+from continuum import Cancelled
 from continuum.engine.machine.requests import Event, EventArrived, StepWanted, TimerFired
-from continuum.engine.machine.rewind import rewind
-from continuum.journal import MARKS, TAKES, Entry, Failure, Kind, Status, Value, position_text
+from continuum.journal import MARKS, TAKES, Entry, Failure, Kind, Position, Status, Value, position_text
 
 workflows = st.sampled_from([program, undoing_program])
 deadlines = st.sampled_from([None, None, 3])
@@ -164,27 +177,99 @@ def test_each_saved_step_is_undone_at_most_once_the_last_first(
     assert driver.undone == [value for value in reversed(order) if value in driver.undone]
 
 
+# Retry
+
+
 @examples(300)
-@given(programs, workflows, st.booleans(), choices)
-def test_a_retry_goes_on_from_what_failed_and_repeats_nothing_else(
-    block: Block, code: Any, cancels: bool, choices: bytes
+@given(programs, workflows, st.booleans(), st.booleans(), st.booleans(), choices)
+def test_a_retry_always_goes_on_and_can_be_replayed(
+    block: Block, code: Any, coupled: bool, mended: bool, cancels: bool, choices: bytes
 ) -> None:
     note(f"{block}")
-    play = Play(code(block, False))
-    Driver(choices).drive(play, cancels=cancels)
-    assert play.settled is not None
-    if play.settled.status is not Status.FAILED or play.settled.failed_at is None:
+    play = Play(code(block, False, coupled))
+    driver, fixed = Driver(choices), False
+    driver.drive(play, cancels=cancels)
+    for _ in range(3):
+        if play.status is not Status.FAILED or play.settled is None or play.settled.failed_at is None:
+            return
+        at_fault = {entry.position for entry in play.journal if entry.kind is Kind.RAISE}
+        fixed = fixed or (mended and play.settled.failed_at in at_fault)
+        again = play.retry(code(block, False, coupled, fixed))
+        note(f"goes on from {[short(entry)[:3] for entry in again.journal]}")
+        driver.drive(again, 10, cancels)
+        assert again.mismatch is None
+        assert again.settled is not None
+        taken = [entry.ref for entry in again.journal if entry.kind in TAKES and entry.ref]
+        assert len(set(taken)) == len(taken)
+        for cut in again.cuts[1:]:
+            later = again.replay(cut)
+            assert later.mismatch is None
+            assert [short(entry) for entry in later.journal[:cut]] == [short(entry) for entry in again.journal[:cut]]
+        play = again
+
+
+@examples(300)
+@given(separate_programs, workflows, st.booleans(), choices)
+def test_a_retry_repeats_nothing_but_what_followed_from_the_failure(
+    block: Block, code: Any, mended: bool, choices: bytes
+) -> None:
+    note(f"{block}")
+    play = Play(code(block))
+    Driver(choices).drive(play)
+    if play.settled is None or play.settled.failed_at is None:
         return
-    dropped = rewind(play.journal, play.settled.failed_at)
-    assert any(play.journal[index].position == play.settled.failed_at for index in dropped)
-    kept = [entry for index, entry in enumerate(play.journal) if index not in dropped]
-    note(f"failed at {play.settled.failed_at}, kept {[short(entry)[:3] for entry in kept]}")
-    again = Play(play.invocation, kept, events=play.events, now=play.now)
-    assert again.mismatch is None
-    assert again.journal[: len(kept)] == kept
+    again = retried(play, code, block, mended)
+    kept = {entry.position for entry in again.journal}
+    causes: list[Position] = []
+    for entry in play.journal:
+        cancelled = causes and was_cancelled(entry)
+        if cancelled or entry.position == play.settled.failed_at or (mended and entry.kind is Kind.RAISE):
+            causes.append(entry.position)
+        elif entry.kind is Kind.SAVE and isinstance(entry.outcome, Value):
+            assert entry.position in kept or any(follows(entry.position, cause) for cause in causes)
+    mistaken.clear()
     Driver(choices, failing=False).drive(again, 10)
-    assert again.mismatch is None
-    taken = [entry.ref for entry in again.journal if entry.kind in TAKES and entry.ref]
-    assert len(set(taken)) == len(taken)
-    for cut in again.cuts[1:]:
-        assert again.replay(cut).mismatch is None
+    assert not mistaken
+
+
+@examples(600)
+@given(plain_programs, st.booleans(), choices)
+def test_a_retry_gives_what_there_would_have_been_without_the_failure(
+    block: Block, mended: bool, choices: bytes
+) -> None:
+    note(f"{block}")
+    play = Play(program(block))
+    Driver(choices).drive(play)
+    if play.settled is None or play.settled.failed_at is None:
+        return
+    failures = [entry for entry in play.journal if entry.kind is Kind.SAVE and isinstance(entry.outcome, Failure)]
+    if any(not was_cancelled(entry) and entry.position != play.settled.failed_at for entry in failures):
+        return  # another failure is part of what there would have been
+    again = retried(play, program, block, mended)
+    Driver(choices, failing=False).drive(again)
+    would_be = Play(again.invocation)
+    Driver(b"", failing=False).drive(would_be)
+    if would_be.status is Status.COMPLETED:
+        assert repr(again.result) == repr(would_be.result)
+
+
+def retried(play: Play, code: Any, block: Block, mended: bool) -> Play:
+    """The play after a retry; with mended code, if that was at fault."""
+    assert play.settled is not None
+    at_fault = {entry.position for entry in play.journal if entry.kind is Kind.RAISE}
+    note(f"failed at {play.settled.failed_at} with {[short(entry)[:3] for entry in play.journal]}")
+    again = play.retry(code(block, mended=mended and play.settled.failed_at in at_fault))
+    note(f"goes on from {[short(entry)[:3] for entry in again.journal]}")
+    return again
+
+
+def was_cancelled(entry: Entry) -> bool:
+    return isinstance(entry.outcome, Failure) and isinstance(entry.outcome.error, Cancelled)
+
+
+def follows(position: Position, failed_at: Position) -> bool:
+    """Whether it comes after the command that failed: in its fiber, or in one that has it in a branch."""
+    return any(
+        position[: length - 1] == failed_at[: length - 1] and position[length - 1] > failed_at[length - 1]
+        for length in range(1, min(len(position), len(failed_at)) + 1, 2)
+    )
