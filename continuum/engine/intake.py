@@ -47,6 +47,7 @@ class Intake:
             generation=record.generation,
             deadline=record.deadline,
             compensate_on_failure=workflow.compensate_on_failure,
+            encode=self._codec.outcome,
         )
         active.number_from(taken.journal)
         active.feed(Started(self._recorded(active, taken)), now)
