@@ -24,7 +24,8 @@ __all__ = ["logs"]
 def logs(settings: Settings, run_id: str, follow: bool, as_json: bool) -> None:
     """Print what a run has logged."""
     with client(settings) as engine:
-        pages = steps(engine.run(run_id), lambda kind: kind == Kind.LOG, follow=follow)
+        entries = steps(engine.run(run_id), lambda kind: kind == Kind.LOG, follow=follow)
+        pages = ([step for step in page if step.error is None] for page in entries)
         if as_json:
             tell(pages, log_shape, follow=follow)
         else:

@@ -144,8 +144,9 @@ class Active:
     def _append(self, entry: Entry) -> None:
         try:
             self._worklist.append(self.batch, self.id, self._number, entry)
-        except UsageError as error:  # a value that cannot be recorded
-            self._spoil(error)
+        except UsageError as error:  # not even a time, or an index: the payload limit leaves no room for anything
+            self.machine.discard()
+            self._settle(Settle(Status.FAILED, Failure(error)))
             return
         self._number += 1
         if entry.kind is Kind.SEND and entry.position in self.sent:
@@ -154,14 +155,8 @@ class Active:
             self._effects += self.shares.end(self.batch, entry)
 
     def _publish(self, request: PublishState) -> None:
-        try:
-            self._worklist.publish(self.batch, self.id, request.state)
-        except UsageError as error:
-            self._spoil(error)
-
-    def _spoil(self, error: UsageError) -> None:
-        self.machine.discard()
-        self._settle(Settle(Status.FAILED, Failure(error)))
+        assert request.data is not None, "the machine of a run is given the codec"
+        self._worklist.publish(self.batch, self.id, request.data)
 
     def _drop_marks(self, request: DropMarks) -> None:
         self.compactions[request.position] = self._compacted, self._number
@@ -171,12 +166,7 @@ class Active:
     def _continue(self, request: ContinueRun) -> None:
         invocation, record = request.invocation, self.record
         workflow = invocation.workflow
-        arguments = (invocation.args, dict(invocation.kwargs))
-        try:
-            payload = self._worklist.codec.encode(arguments, f"the arguments of {workflow.name}")
-        except UsageError as error:
-            self._spoil(error)
-            return
+        assert request.data is not None, "the machine of a run is given the codec"
         same = workflow.name == record.workflow
         self.successor = replace(
             record,
@@ -187,7 +177,7 @@ class Active:
             generation=record.generation + 1,
             journal_start=self._number,
             started_as=record.origin,
-            payload=payload,
+            payload=request.data,
         )
         self._opening = request.opening
         self.ended = True

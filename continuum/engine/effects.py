@@ -100,18 +100,14 @@ class Effects:
     def _start_child(self, active: Active, request: StartChild) -> None:
         if request.position not in active.in_flight:
             return  # cancelled before it began
-        try:
-            record = self._child_record(active, request)
-        except UsageError as error:
-            self._answer_child(active, request.position, Failure(error))
-            return
+        record = self._child_record(active, request)
         plan = partial(self._plan_child, record=record, retry=active.retried and request.awaited)
         self._scheduler.committer.submit(single(plan, partial(self._child_started, active, request)))
 
     def _child_record(self, active: Active, request: StartChild) -> RunRecord:
         workflow, parent, now = request.invocation.workflow, active.record, self._scheduler.clock()
         limit = workflow.timeout if request.timeout is None else request.timeout
-        arguments = (request.invocation.args, dict(request.invocation.kwargs))
+        assert request.data is not None, "the machine of a run is given the codec"
         return RunRecord(
             RunId(request.run_id),
             workflow.name,
@@ -124,7 +120,7 @@ class Effects:
             parent.address,
             list(request.position) if request.awaited else None,
             parent.generation,
-            payload=self._ledger.codec.encode(arguments, f"the arguments of {workflow.name}"),
+            payload=request.data,
         )
 
     def _plan_child(self, view: View, record: RunRecord, retry: bool) -> tuple[Batch | None, RunInfo | None]:
@@ -162,19 +158,15 @@ class Effects:
     # Events
 
     def _send_event(self, active: Active, request: SendEvent) -> None:
-        codec, target = self._ledger.codec, request.run_id
-        try:
-            payload = codec.encode(request.payload, f"the payload of event {request.name!r}")
-        except UsageError as error:
-            self._scheduler.answer(active, request.position, SendDone(request.position, Failure(error)))
-            return
+        target = request.run_id
+        assert request.data is not None, "the machine of a run is given the codec"
         place = f"{active.id}\0{active.record.generation}\0{position_text(request.position)}"
         message_id = hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
         active.sent[request.position] = (target, message_id)
         plan = partial(
             self._ledger.send,
             run_id=target,
-            message=Message("event", request.name, payload=payload),
+            message=Message("event", request.name, payload=request.data),
             stamp=self._scheduler.stamps.next(),
             message_id=message_id,
         )

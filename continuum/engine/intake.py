@@ -60,6 +60,7 @@ class Intake:
             generation=record.generation,
             deadline=record.deadline,
             compensate_on_failure=workflow.compensate_on_failure,
+            encode=self._codec.outcome,
         )
 
     def _stop(self, active: Active, messages: Sequence[tuple[int, Message]], now: int) -> None:

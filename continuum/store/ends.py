@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from continuum.errors import Cancelled, RunCancelled, RunEnded, RunFailed, RunReverted, RunTimedOut, UsageError
+from continuum.errors import Cancelled, RunCancelled, RunEnded, RunFailed, RunReverted, RunTimedOut
 from continuum.journal import Failure, Outcome, Status, Value
 from continuum.store.codec import Codec
 from continuum.store.records import RunEnd
@@ -11,14 +11,12 @@ __all__ = ["end_of", "outcome_of"]
 
 
 def end_of(codec: Codec, status: Status, outcome: Outcome) -> RunEnd:
-    """The record of an end. A result that cannot be recorded makes the run fail with that as its error."""
+    """The record of an end."""
     if status is Status.REVERTED and isinstance(outcome, Value):
         return RunEnd(status, True, str(outcome.value))
     if isinstance(outcome, Value):
-        try:
-            return RunEnd(status, False, "", codec.encode_loadable(outcome.value, "the result of the workflow"))
-        except UsageError as refusal:
-            status, outcome = Status.FAILED, Failure(refusal)
+        assert outcome.data is not None, "the machine of a run is given the codec"
+        return RunEnd(status, False, "", outcome.data)
     error = outcome.error
     payload = codec.encode_error(error) if outcome.data is None else outcome.data
     return RunEnd(status, True, error.reason if isinstance(error, Cancelled) else _brief(error), payload)

@@ -200,10 +200,9 @@ class Worklist:
         """The sender has recorded that its message was delivered: it will not be sent again."""
         batch.deletes.append(keys.delivered(run_id, message_id))
 
-    def publish(self, batch: Batch, run_id: str, state: Any) -> None:
+    def publish(self, batch: Batch, run_id: str, payload: bytes) -> None:
         """Set what the run shows to the world."""
         key = keys.published(run_id)
-        payload = self.codec.encode(state, "what is published")
         batch.puts.append((key, seal(key, payload)))
         batch.notify = True
 

@@ -20,10 +20,11 @@ EVIL = "\x1b[31mred\x9b\u202e"
 
 TALKS = """
 import os
+import threading
 import time
 from pathlib import Path
 
-from continuum import Log, Save, workflow
+from continuum import Log, Save, UnpicklableValue, workflow
 
 EVIL = "\\x1b[31mred\\x9b\\u202e"
 
@@ -56,6 +57,10 @@ def pauses():
 @workflow
 def silent():
     yield Save(len, "abc")
+    try:
+        yield Log("never said", lock=threading.Lock())
+    except UnpicklableValue:
+        pass
 
 
 @workflow

@@ -27,6 +27,7 @@ from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
 from continuum.engine.machine.inbox import Handler, Inbox
 from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.recall import is_outcome
+from continuum.engine.machine.recording import recorded
 from continuum.engine.machine.replay import Journal, described
 from continuum.engine.machine.requests import (
     CancelAsked,
@@ -64,6 +65,8 @@ class Machine:
     `body` is a fresh generator of the workflow; `seed` is where its random numbers come from;
     `deadline`, in nanoseconds since the epoch, ends it as timed out. `generation` counts how often it
     has gone on by ContinueUsing: positions begin anew with each, so the ids made from them tell it.
+    `encode` gives a value as a replay will see it, or the error of one that cannot be recorded, which the
+    text names in it.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Machine:
         generation: int = 0,
         deadline: int | None = None,
         compensate_on_failure: bool = False,
+        encode: Callable[[Any, str], Outcome] = lambda value, what: Value(value),
     ) -> None:
         self.run_id = run_id
         self.family = f"{run_id}#{generation}" if generation else run_id  # what its children's ids begin with
@@ -83,6 +87,7 @@ class Machine:
         self._seed = seed
         self._deadline = deadline
         self._compensate_on_failure = compensate_on_failure
+        self.encode = encode
         self.journal = Journal(f"run {run_id!r}" + (f" ({label})" if label else ""))
         self.fibers = Fibers(self.journal, self._issue, self._withdraw, self._branch_failed)
         self._root = self.fibers.spawn((), body)
@@ -320,7 +325,10 @@ class Machine:
         return waiting
 
     def answer(self, fiber: Fiber, kind: Kind, name: str, outcome: Outcome, ref: int = 0) -> Entry:
-        return self.journal.meet(fiber.position(), kind, name, outcome, fiber, ref)
+        entry = self.journal.meet(fiber.position(), kind, name, outcome, fiber, ref)
+        if isinstance(entry.outcome, Failure):
+            self._remember(entry.position, entry.outcome.error)
+        return entry
 
     # Events
 
@@ -369,8 +377,10 @@ class Machine:
             case Sleep():
                 self.complete(waiting, NOTHING)
             case Receive(name, _, default):
-                late = Failure(ReceiveTimeout(f"no event {name!r} came in time"))
-                self.complete(waiting, late if default is MISSING else Value(default))
+                late: Outcome = Failure(ReceiveTimeout(f"no event {name!r} came in time"))
+                if default is not MISSING:
+                    late = recorded(self, waiting.fiber, default, f"the default of Receive {name!r}")
+                self.complete(waiting, late)
             case Ensure():
                 late = Failure(EnsureTimeout(f"the condition at {waiting.fiber.where()} did not hold in time"))
                 self.complete(waiting, late)
@@ -429,8 +439,12 @@ class Machine:
         match outcome:
             case Value() if self._undo.running:
                 self._settle(Status.REVERTED, self._undo.cause)
-            case Value():
-                self._settle(Status.COMPLETED, outcome)
+            case Value(value):
+                result = recorded(self, self._root, value, "the result of the workflow")
+                if isinstance(result, Failure):
+                    self._fail(result.error)
+                else:
+                    self._settle(Status.COMPLETED, result)
             case Failure(Cancelled()):
                 late = self._stopping == _DEADLINE
                 self._settle(Status.TIMED_OUT if late else Status.CANCELLED, outcome)

@@ -2,7 +2,8 @@
 
 Events go in, one at a time; requests come out, in order. The host's one law, *durable before
 visible*: a request is carried out after every entry before it is committed. Nothing here has
-behaviour.
+behaviour. In a request, `data` is the pickled form of what it hands over, where the machine was told how
+to make it.
 """
 
 from __future__ import annotations
@@ -180,6 +181,7 @@ class StartChild:
     awaited: bool
     queue: str | None = None
     timeout: int | None = None
+    data: bytes | None = None  # of the pair of arguments, those by position and those by name
 
 
 @record
@@ -201,6 +203,7 @@ class SendEvent:
     run_id: str
     name: str
     payload: Any
+    data: bytes | None = None
 
 
 @record
@@ -215,6 +218,7 @@ class PublishState:
     """What the run shows to the world is now this."""
 
     state: Mapping[str, Any]
+    data: bytes | None = None
 
 
 @record
@@ -233,6 +237,7 @@ class ContinueRun:
 
     invocation: Invocation[Any]
     opening: Sequence[Entry]
+    data: bytes | None = None  # as in StartChild
 
 
 @record

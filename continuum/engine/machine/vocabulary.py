@@ -42,6 +42,7 @@ from continuum.engine.machine.attempts import ask_step
 from continuum.engine.machine.fibers import Fiber, Group, Waiting
 from continuum.engine.machine.inbox import Handler
 from continuum.engine.machine.outcome import NOTHING
+from continuum.engine.machine.recording import recorded, recorded_for
 from continuum.engine.machine.requests import (
     ContinueRun,
     DropMarks,
@@ -111,8 +112,11 @@ def _begin_uuid4(machine: Machine, fiber: Fiber, command: Uuid4) -> Outcome | No
 def _begin_log(machine: Machine, fiber: Fiber, command: Log) -> Outcome:
     known = _known(machine, fiber)
     what = {"message": command.message, "fields": dict(command.fields)}
-    entry = machine.answer(fiber, Kind.LOG, "", Value(what))
-    if known is None or known.kind is not Kind.LOG:
+    live = machine.journal.live
+    entry = machine.answer(fiber, Kind.LOG, "", recorded(machine, fiber, what, "what Log says") if live else NOTHING)
+    if isinstance(entry.outcome, Failure):
+        return entry.outcome
+    if live and (known is None or known.kind is not Kind.LOG):
         machine.journal.requests.append(EmitLog(entry))
     return NOTHING
 
@@ -123,11 +127,19 @@ def _begin_publish(machine: Machine, fiber: Fiber, command: Publish) -> Outcome:
         state = {name: _counted(machine, name, value) for name, value in command.state.items()}
     except BadValue as error:
         return Failure(error)
-    entry = machine.answer(fiber, Kind.PUBLISH, "", Value(state))
-    assert isinstance(entry.outcome, Value)
+    outcome: Outcome = NOTHING
+    if live:
+        outcome = shown = recorded(machine, fiber, {**machine.state, **state}, "what Publish shows")
+        if isinstance(shown, Value):
+            outcome = Value({name: shown.value[name] for name in state})
+    entry = machine.answer(fiber, Kind.PUBLISH, "", outcome)
+    if isinstance(entry.outcome, Failure):
+        return entry.outcome
+    assert entry.outcome is not None, "it is recorded with what it published"
     machine.state = {**machine.state, **entry.outcome.value}
     if live:
-        machine.journal.requests.append(PublishState(machine.state))
+        assert isinstance(shown, Value), "else it is recorded as a failure"
+        machine.journal.requests.append(PublishState(shown.value, shown.data))
     return NOTHING
 
 
@@ -257,9 +269,26 @@ def _due_of(machine: Machine, command: Command[Any]) -> int | None:
 def _ask_child(machine: Machine, waiting: Waiting) -> None:
     command = waiting.command
     assert isinstance(command, Call | Start)
-    child, awaited = child_id(machine.family, waiting), isinstance(command, Call)
-    request = StartChild(waiting.position, child, command.invocation, awaited, command.queue, command.timeout)
-    machine.journal.requests.append(request)
+    arguments = _arguments(machine, waiting, command)
+    if arguments is not None:
+        child, awaited = child_id(machine.family, waiting), isinstance(command, Call)
+        machine.journal.requests.append(
+            StartChild(
+                waiting.position,
+                child,
+                command.invocation,
+                awaited,
+                command.queue,
+                command.timeout,
+                arguments.data,
+            )
+        )
+
+
+def _arguments(machine: Machine, waiting: Waiting, command: Call[Any] | Start | ContinueUsing) -> Value | None:
+    invocation, kind = command.invocation, type(command).__name__
+    arguments = (invocation.args, dict(invocation.kwargs))
+    return recorded_for(machine, waiting, arguments, f"{kind}: the arguments of {invocation.workflow.name}")
 
 
 def child_id(family: str, waiting: Waiting) -> str:
@@ -277,14 +306,20 @@ def child_id(family: str, waiting: Waiting) -> str:
 def _ask_send(machine: Machine, waiting: Waiting) -> None:
     command = waiting.command
     assert isinstance(command, Send)
-    machine.journal.requests.append(SendEvent(waiting.position, command.run_id, command.name, command.payload))
+    payload = recorded_for(machine, waiting, command.payload, f"the payload of Send {command.name!r}")
+    if payload is not None:
+        machine.journal.requests.append(
+            SendEvent(waiting.position, command.run_id, command.name, payload.value, payload.data)
+        )
 
 
 def _ask_continue(machine: Machine, waiting: Waiting) -> None:
     command = waiting.command
     assert isinstance(command, ContinueUsing)
-    opening = [Entry((), Kind.PUBLISH, "", Value(machine.state), machine.journal.now)] if machine.state else []
-    machine.journal.requests.append(ContinueRun(command.invocation, opening))
+    arguments = _arguments(machine, waiting, command)
+    if arguments is not None:
+        opening = [Entry((), Kind.PUBLISH, "", Value(machine.state), machine.journal.now)] if machine.state else []
+        machine.journal.requests.append(ContinueRun(command.invocation, opening, arguments.data))
 
 
 BEGIN: Final[dict[type[Command[Any]], Begin]] = {

@@ -48,7 +48,7 @@ from continuum.engine.machine.requests import (
     WakeAt,
 )
 from continuum.engine.machine.rewind import retry
-from continuum.errors import ReplayMismatch
+from continuum.errors import ReplayMismatch, UnpicklableValue
 from continuum.journal import MARKS, TAKES, Entry, Failure, Kind, Outcome, Position, Status, Value, position_text
 
 
@@ -59,6 +59,19 @@ def do(name: str, *args: Any, **options: Any) -> Save[Any]:
 
 def _never_called(*args: Any) -> None:
     raise AssertionError("the machine calls no step")
+
+
+class Unrecordable:
+    """A value that the host cannot record."""
+
+    def __repr__(self) -> str:
+        return "Unrecordable()"
+
+
+def _encode(value: Any, what: str) -> Outcome:
+    if "Unrecordable()" in repr(value):
+        return Failure(UnpicklableValue(f"{what}: it is unrecordable"))
+    return Value(value)
 
 
 def discard_all() -> None:
@@ -246,6 +259,7 @@ class Play:
             label=f"workflow {workflow.name!r}",
             deadline=None if self.timeout is None else START + round(self.timeout * NANOSECONDS),
             compensate_on_failure=workflow.compensate_on_failure,
+            encode=_encode,
         )
         _machines.append(machine)
         return machine
