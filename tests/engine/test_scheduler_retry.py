@@ -224,6 +224,91 @@ def test_retry_repeats_only_the_branch_that_failed(open_engine: OpenEngine) -> N
         assert len(calls) <= 2  # once more only if it was not recorded before the other failed
 
 
+def test_retry_uses_again_what_other_branches_have_done_since_the_failure(open_engine: OpenEngine) -> None:
+    calls: list[Any] = []
+    flaky = Flaky(1)
+
+    @workflow
+    def two_branches() -> Any:
+        def other() -> Any:
+            had = yield Receive("event")
+            yield Save(calls.append, had)
+            return had, (yield Receive("event"))
+
+        results = yield All(Save(flaky), other(), return_exceptions=True)
+        if isinstance(results[0], Exception):
+            raise results[0]
+        return results
+
+    with open_engine(two_branches) as engine:
+        run = engine.start(two_branches(), id="r")
+        eventually(lambda: run.status() == "waiting")  # for an event, as the other branch has failed
+        for payload in (1, 2):
+            run.send("event", payload)
+        with pytest.raises(RunFailed):
+            run.result(TOO_LONG)
+        before = run.history()
+        run.retry()
+        assert run.result(TOO_LONG) == ["call 2", (1, 2)]
+        assert calls == [1]
+        kept = [(step.position, step.at, step.value) for step in before if step.position.startswith("0.1")]
+        assert [(step.position, step.at, step.value) for step in run.history()][:3] == kept
+        assert [step.position for step in run.history()] == ["0.1.0", "0.1.1", "0.1.2", "0.0.0", "0"]
+
+
+def test_events_that_are_taken_back_are_received_again(open_engine: OpenEngine) -> None:
+    flaky = Flaky(1)
+
+    @workflow
+    def receives() -> Any:
+        yield Receive("start")
+        try:
+            called = yield Save(flaky)
+        except Declined:
+            yield Receive("event")
+            raise
+        return called, (yield Receive("event")), (yield Receive("event"))
+
+    with open_engine(receives) as engine:
+        run = engine.start(receives(), id="r")
+        for payload in (1, 2):
+            run.send("event", payload)
+        run.send("start")
+        with pytest.raises(RunFailed):
+            run.result(TOO_LONG)
+        run.retry()
+        assert run.result(TOO_LONG) == ("call 2", 1, 2)
+
+
+def test_a_branch_goes_on_when_its_code_is_mended(open_engine: OpenEngine) -> None:
+    calls: list[str] = []
+    mended: list[bool] = []
+
+    @workflow
+    def two_branches(names: list[str]) -> Any:
+        def faulty() -> Any:
+            yield Save(calls.append, "first")
+            names.append("changed")  # arguments are as they were when it begins anew
+            if not mended:
+                raise KeyError("a fault of the code")
+            return (yield Save(calls.append, "mended"))
+
+        yield All(faulty(), Receive("never"))
+        return names
+
+    with open_engine(two_branches) as engine:
+        run = engine.start(two_branches(["one"]), id="r")
+        with pytest.raises(RunFailed):
+            run.result(TOO_LONG)
+        assert [(step.position, step.kind) for step in run.history()][1:] == [
+            ("0.0.1", "raise"), ("0.1.0", "receive"), ("0", "all")]  # fmt: skip
+        mended.append(True)
+        run.retry()
+        run.send("never")
+        assert run.result(TOO_LONG) == ["one", "changed"]
+        assert calls == ["first", "mended"]
+
+
 @pytest.mark.parametrize("status", ["completed", "waiting", "cancelled"])
 def test_retry_of_a_run_that_did_not_fail_is_refused(open_engine: OpenEngine, status: str) -> None:
     @workflow
