@@ -250,7 +250,9 @@ class Active:
 
     def _put_end(self, settlement: Settle) -> None:
         end = self.end = end_of(self._worklist.codec, settlement.status, settlement.outcome)
-        left = () if end.status is Status.FAILED else self.messages  # a retry will want them
+        called = self.record.parent_position is not None
+        wanted = end.status is Status.FAILED or (end.status is Status.CANCELLED and called)  # by a retry
+        left = () if wanted else self.messages
         self._worklist.end(self.batch, self.record, self.state, end, settlement.failed_at, left)
         if self.shares is not None:
             self._effects += self.shares.give_up(self.batch)

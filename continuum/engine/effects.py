@@ -31,7 +31,7 @@ from continuum.engine.machine.requests import (
 from continuum.engine.sharing import PartOver, Sharing
 from continuum.engine.steps import Task
 from continuum.errors import UsageError
-from continuum.journal import Failure, Position, RunId, Status, Value, position_text
+from continuum.journal import Failure, Position, RunId, Value, position_text
 from continuum.store.committer import Job, single
 from continuum.store.ends import outcome_of
 from continuum.store.ledger import RunInfo
@@ -127,10 +127,8 @@ class Effects:
         batch, created = self._ledger.start(view, record)
         if created:
             return batch, None
-        info = self._ledger.info(view, record.id)
-        if retry and info.status is Status.FAILED:
-            return self._ledger.retry(view, record.id, record.created)[0], None
-        return None, info
+        again = self._ledger.retry_child(view, record.id, record.created) if retry else None
+        return (None, self._ledger.info(view, record.id)) if again is None else (again, None)
 
     def _child_started(self, active: Active, request: StartChild, job: Job[RunInfo | None]) -> None:
         child = RunId(request.run_id)

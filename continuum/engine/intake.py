@@ -121,6 +121,10 @@ class Intake:
                 self._worklist.take_back(active.batch, active.id, number)
                 event = None if entry.ref in used else self._worklist.put_back(active.batch, active.id, entry)
                 taken.messages += [] if event is None else [event]
+        for number, message in taken.messages:
+            if message.kind == "child":  # its end is read when it is called again
+                self._worklist.forget_message(active.batch, active.id, number)
+                active.messages.add(number)
         taken.messages.sort(key=itemgetter(0))
         active.gather(requests)
 

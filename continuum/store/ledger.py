@@ -203,11 +203,26 @@ class Ledger:
         record, state = self.record(view, run_id), self.state(view, run_id)
         if state.status is not Status.FAILED:
             raise WrongState(run_id, state.status, "only a failed run can be retried")
+        return self._put_again(view, record, state, stamp, state.failed_at), None
+
+    def retry_child(self, view: View, run_id: str, stamp: int) -> Batch | None:
+        """Let a child go on, if it failed or was cancelled, as its parent is retried and calls it again."""
+        record, state = self.record(view, run_id), self.state(view, run_id)
+        match state.status:
+            case Status.FAILED:
+                return self._put_again(view, record, state, stamp, state.failed_at)
+            case Status.CANCELLED:
+                return self._put_again(view, record, state, stamp, [])
+        return None
+
+    def _put_again(
+        self, view: View, record: RunRecord, state: RunState, stamp: int, failed_at: list[int] | None
+    ) -> Batch:
+        run_id = record.id
         batch = Batch(checks=[self.unchanged(view, run_id)], deletes=[keys.outcome(run_id)], notify=True)
-        again = RunState(Status.PENDING, stamp, failed_at=state.failed_at, rewind=True)
-        self.put_state(batch, record, state, again)
+        self.put_state(batch, record, state, RunState(Status.PENDING, stamp, failed_at=failed_at, rewind=True))
         self.put_ready(batch, record.address, stamp)
-        return batch, None
+        return batch
 
     def _asked_to_end(self, view: View, run_id: str) -> bool:
         messages = (read(self.codec, Message, *pair) for pair in view.scan(keys.inbox_prefix(run_id)))

@@ -309,6 +309,43 @@ def test_a_branch_goes_on_when_its_code_is_mended(open_engine: OpenEngine) -> No
         assert calls == ["first", "mended"]
 
 
+def test_a_child_that_was_cancelled_with_its_parent_goes_on_with_it(open_engine: OpenEngine) -> None:
+    calls: list[str] = []
+    flaky = Flaky(1)
+
+    @workflow
+    def child() -> Any:
+        yield Save(calls.append, "child")
+        try:
+            first = yield Receive("event")
+            return first, (yield Receive("event"))
+        finally:
+            yield Save(calls.append, "end of child")
+
+    @workflow
+    def parent() -> Any:
+        def fails() -> Any:
+            yield Receive("fail")
+            return (yield Save(flaky))
+
+        return (yield All(Call(child(), id="child"), fails()))
+
+    with open_engine(child, parent) as engine:
+        run = engine.start(parent(), id="parent")
+        eventually(lambda: calls and engine.run("child").status() == "waiting")
+        engine.run("child").send("event", 1)
+        eventually(lambda: len(engine.run("child").history()) == 2)
+        run.send("fail")
+        with pytest.raises(RunFailed):
+            run.result(TOO_LONG)
+        eventually(lambda: engine.run("child").status() == "cancelled")
+        run.retry()
+        eventually(lambda: engine.run("child").status() == "waiting")
+        engine.run("child").send("event", 2)
+        assert run.result(TOO_LONG) == [(1, 2), "call 2"]
+        assert calls == ["child", "end of child", "end of child"]
+
+
 @pytest.mark.parametrize("status", ["completed", "waiting", "cancelled"])
 def test_retry_of_a_run_that_did_not_fail_is_refused(open_engine: OpenEngine, status: str) -> None:
     @workflow

@@ -9,7 +9,7 @@ branches go by each other's state, nothing is used again. So a retry never meets
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from continuum.engine.machine.recall import Recall
 from continuum.engine.machine.requests import Request, Settle, Started
@@ -22,15 +22,20 @@ if TYPE_CHECKING:
 __all__ = ["retry"]
 
 
+_NO_ENDS: Final = MARKS | {Kind.PUBLISH}
+
+
 def retry(
     make: Callable[[], Machine], entries: Sequence[Entry], failed_at: Position, now: int
 ) -> tuple[Machine, Sequence[Entry], list[Request]]:
     """The machine, those of the entries that it has replayed, and what it asks for.
 
+    A child that was cancelled with its parent, and is to go on with that, has failed at ``()``.
     `make` makes a machine, and is called twice where the first one shows that it takes another.
     """
     cut = _cut(entries, failed_at)
-    before, after = [entry for entry in entries[:cut] if entry.position != failed_at], entries[cut:]
+    before = [entry for entry in entries[:cut] if entry.position != failed_at or entry.kind not in MARKS]
+    after = entries[cut:]
     machine = make()
     requests = machine.feed(Started(before, Recall(after, failed_at)), now)
     if _fails_elsewhere(requests, failed_at):
@@ -49,8 +54,8 @@ def _cut(entries: Sequence[Entry], failed_at: Position) -> int:
     Where the code itself was at fault it may have been so before, in another branch. That has been mended
     with it, so the run goes on from the first time.
     """
-    failed = (n for n, entry in enumerate(entries) if entry.position == failed_at and entry.kind not in MARKS)
-    cut = next(failed, len(entries))
+    ends = (n for n, entry in enumerate(entries) if entry.position == failed_at and entry.kind not in _NO_ENDS)
+    cut = next(ends, len(entries))
     if cut < len(entries) and entries[cut].kind is Kind.RAISE:
         return next(n for n, entry in enumerate(entries) if entry.kind is Kind.RAISE)
     return cut
