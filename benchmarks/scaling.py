@@ -1,0 +1,84 @@
+"""Does the time grow with the work? One run ten times as long, or as wide, beside a run of the size.
+
+Each line gives the time for an item in the larger run to that in the smaller one, through a whole engine
+in memory: 1 where it grows linearly, 10 where it grows with the square.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+import anyio
+from measure import inline_step, options, show
+
+from continuum import All, AsyncEngine, Handle, Map, Receive, Save, workflow
+
+Body = Generator[Any, Any, Any]
+TIMES = 10
+
+
+@workflow
+def saves(size: int) -> Body:
+    for number in range(size):
+        yield Save(inline_step, number)
+
+
+@workflow
+def branches(size: int) -> Body:
+    yield All(*(Save(inline_step, number) for number in range(size)))
+
+
+@workflow
+def mapped(size: int) -> Body:
+    yield Map(inline_step, range(size), limit=100)
+
+
+@workflow
+def receives(size: int) -> Body:
+    for _ in range(size):
+        yield Receive("word")
+
+
+@workflow
+def handled(size: int) -> Body:
+    words: list[int] = []
+    yield Handle("word", words.append)
+    yield Receive("end")
+
+
+SIZES: dict[Any, int] = {saves: 1_000, branches: 1_000, mapped: 1_000, receives: 100, handled: 100}
+
+
+async def work(flow: Any, size: int) -> float:
+    """Seconds from the first event, or the start, to the result."""
+    async with AsyncEngine("memory://", workflows=[flow]) as engine:
+        began = time.perf_counter()
+        run = await engine.start(flow(size), id="run")
+        for number in range(size if flow in (receives, handled) else 0):
+            await run.send("word", number)
+        if flow is handled:
+            await run.send("end")
+        await run.result()
+        return time.perf_counter() - began
+
+
+def growth(measured: Callable[[int], float], size: int) -> float:
+    """The time for an item in the larger run, to that in the smaller one; the best of three each."""
+    small, large = (min(measured(each) for _ in range(3)) / each for each in (size, TIMES * size))
+    return large / small
+
+
+def main() -> None:
+    arguments = options(__doc__).parse_args()
+    results: dict[str, Any] = {}
+    for flow, size in SIZES.items():
+        ratio = growth(lambda each, flow=flow: anyio.run(partial(work, flow, each)), size)  # type: ignore[misc]
+        results[f"{flow.name}, {TIMES * size:,} to {size:,}, time an item"] = ratio
+    show(results, as_json=arguments.json)
+
+
+if __name__ == "__main__":
+    main()
