@@ -9,7 +9,7 @@ branches go by each other's state, nothing is used again. So a retry never meets
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from continuum.engine.machine.recall import Recall
 from continuum.engine.machine.requests import Request, Settle, Started
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from continuum.engine.machine.machine import Machine
 
 __all__ = ["retry"]
-
-
-_NO_ENDS: Final = MARKS | {Kind.PUBLISH}
 
 
 def retry(
@@ -54,11 +51,17 @@ def _cut(entries: Sequence[Entry], failed_at: Position) -> int:
     Where the code itself was at fault it may have been so before, in another branch. That has been mended
     with it, so the run goes on from the first time.
     """
-    ends = (n for n, entry in enumerate(entries) if entry.position == failed_at and entry.kind not in _NO_ENDS)
+    ends = (n for n, entry in enumerate(entries) if entry.position == failed_at and _is_end(entry))
     cut = next(ends, len(entries))
     if cut < len(entries) and entries[cut].kind is Kind.RAISE:
         return next(n for n, entry in enumerate(entries) if entry.kind is Kind.RAISE)
     return cut
+
+
+def _is_end(entry: Entry) -> bool:
+    """Whether it ends its command; what earlier histories had published stands at ``()``, and ends nothing."""
+    published = entry.kind is Kind.PUBLISH and not isinstance(entry.outcome, Failure)
+    return entry.kind not in MARKS and not published
 
 
 def _fails_elsewhere(requests: Sequence[Request], failed_at: Position) -> bool:
