@@ -142,9 +142,9 @@ def test_an_event_that_was_sent_but_not_recorded_does_not_stand_in_the_way_of_th
         engine.until_idle()
 
     hits = 0
-    for commits in range(20):
+    for commits in [*range(20)] * 10:  # it depends on the machine which commit comes between the two
         crashes = Crashes(sender, receiver)
-        ended = crashes.live(begin, commits, applied=True)
+        crashes.live(begin, commits, applied=True)
         if any(key[:1] == b"d" for key in crashes.everything()):
             hits += 1
             with opened(MemoryStore(crashes.space), work=False) as client:
@@ -152,7 +152,7 @@ def test_an_event_that_was_sent_but_not_recorded_does_not_stand_in_the_way_of_th
             with crashes.engine() as engine:
                 engine.run("sender").result(TOO_LONG)
                 assert engine.run("receiver").result(TOO_LONG) == (0, 1)
-        if ended:
+        if hits > 1:
             break
     assert hits, "no crash came between the sending and its recording"
 
