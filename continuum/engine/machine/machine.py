@@ -123,7 +123,7 @@ class Machine:
     def discard(self) -> None:
         """Let go of the generators; the machine is not used any more."""
         self.finished = True
-        self.fibers.discard()
+        self.fibers.close()
 
     def waiting_for(self) -> str:
         """What the run waits for, for people: ``receive 'approved', sleep until ...``."""
