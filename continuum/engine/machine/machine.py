@@ -334,6 +334,7 @@ class Machine:
 
     def _started(self, event: Started) -> None:
         self.journal.load(event.journal, event.recall)
+        self.inbox.hold(event.events)
         first = self.journal.peek()
         if first is not None and first.kind is Kind.PUBLISH and not first.position:  # of earlier generations
             assert isinstance(first.outcome, Value)
@@ -341,6 +342,8 @@ class Machine:
             self.journal.take()
         if self._deadline is not None:
             self.wake_at((), self._deadline)
+        self._settle_down()
+        self.inbox.release()  # only now: whatever an event may call off has been asked for
 
     def _step_done(self, event: StepDone) -> None:
         waiting = self._waiting.get(event.position)
