@@ -56,6 +56,7 @@ class Intake:
             record.id,
             workflow.function(*args, **kwargs),
             seed=bytes.fromhex(record.seed),
+            workflow=record.workflow,
             label=f"workflow {record.workflow!r}, version {record.version!r}",
             generation=record.generation,
             deadline=record.deadline,
