@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -61,8 +62,13 @@ class Fault(Exception):
 
 mistaken: list[str] = []  # steps that were given the result of another one
 calls: Counter[int] = Counter()  # of steps, by the node that they belong to
-undone: list[Any] = []  # results that were compensated
 
+
+def at_once() -> int:
+    return 0
+
+
+pace: Callable[[], int] = at_once  # after how many rounds of the loop the next step is over
 
 # Programs
 
@@ -189,9 +195,10 @@ def child(number: int) -> Body:
     return number
 
 
-@step(executor="inline")
-def perform(failures: int, tag: int = 0) -> tuple[str, int]:
+async def perform(failures: int, tag: int = 0) -> tuple[str, int]:
     """The step of all these workflows. The machine calls no step: what comes of it is up to its host."""
+    for _ in range(pace()):
+        await checkpoint()
     calls[tag] += 1
     if failures == 9 or calls[tag] <= failures:
         raise StepError(f"call {calls[tag]}")
@@ -199,8 +206,8 @@ def perform(failures: int, tag: int = 0) -> tuple[str, int]:
 
 
 @step(executor="inline")
-def undo(result: Any) -> None:
-    undone.append(result)
+def undo(result: Any) -> Any:
+    return result
 
 
 def _run(block: Block, scope: Scope) -> Body:

@@ -89,7 +89,7 @@ class Intake:
         active.messages.intersection_update(number for number, _ in messages)
         for number, message in messages:
             if active.ended:
-                return
+                break
             if number in active.messages:
                 continue
             if message.kind == "child" and message.generation != active.record.generation:
@@ -98,6 +98,8 @@ class Intake:
             event = self._told(active, number, message)
             if event is not None:
                 active.feed(event, now)
+        if active.settlement is not None:  # the rest has come too late, and leaves with the run
+            active.messages.update(number for number, _ in messages)
 
     def _events(self, active: Active, messages: Sequence[tuple[int, Message]]) -> list[EventArrived] | None:
         """The events among the messages: the run is to know of them before it does anything."""
