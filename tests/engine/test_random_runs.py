@@ -25,7 +25,7 @@ from continuum import AsyncEngine, AsyncRun
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Settle, Started
 from continuum.errors import CommitUnknown, RunEnded, RunFinished, StoreClosed
-from continuum.journal import FINISHED, MARKS, Entry, Failure, Kind, Status, Value
+from continuum.journal import FINISHED, MARKS, TAKES, Entry, Failure, Kind, Status, Value
 from continuum.store import keys
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger, RunInfo
@@ -38,7 +38,7 @@ TOO_LONG = 600  # seconds of virtual time
 
 workflows = st.sampled_from([program, undoing_program])
 crashes = st.lists(st.tuples(st.integers(0, 12), st.booleans()), min_size=1, max_size=6)
-choices = st.binary(max_size=60)
+choices = st.binary(min_size=30, max_size=90)
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +50,9 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_what_is_recorded_stays_and_the_end_is_what_it_tells(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     @examples(120)
-    @given(uncertain_programs, workflows, st.booleans(), st.booleans(), crashes, choices)
+    @given(uncertain_programs, workflows, st.booleans(), st.integers(0, 2), crashes, choices)
     def crash(
-        block: Block, code: Any, reverts: bool, cancels: bool, crashes: list[tuple[int, bool]], choices: bytes
+        block: Block, code: Any, reverts: bool, cancels: int, crashes: list[tuple[int, bool]], choices: bytes
     ) -> None:
         note(f"{block}")
         world = World(backend, code, (block, reverts), choices, cancels)
@@ -68,13 +68,13 @@ def test_what_is_recorded_stays_and_the_end_is_what_it_tells(backend: str, monke
 class World:
     """A store, one run in it, and engines that come and go, in virtual time."""
 
-    def __init__(self, backend: str, code: Any, args: tuple[Any, ...], choices: bytes, cancels: bool) -> None:
+    def __init__(self, backend: str, code: Any, args: tuple[Any, ...], choices: bytes, cancels: int) -> None:
         self.code, self.args, self.cancels = code, args, cancels
         self.choose = Choices(choices)
         self.space = Space()
         self.kept: dict[int, tuple[Any, ...]] = {}  # completions that were seen in the store
         self.retries = 0
-        self.killed = 0  # how often it was asked to end
+        self.killed = 0  # how often it was cancelled
         self.time = VirtualTime(backend)
         programs.calls.clear()
 
@@ -133,7 +133,7 @@ class World:
         with suppress(RunFinished):
             for number in range(200):
                 await anyio.sleep(self.choose(4) / 2 + 0.1)
-                if self.cancels and number < 20 and not self.choose(8):
+                if self.killed < self.cancels and not self.choose(3):
                     self.killed += 1
                     await run.cancel("enough")
                 else:
@@ -159,6 +159,8 @@ class World:
         completions = {number: short(entry) for number, entry in self._entries() if entry.kind not in MARKS}
         positions = [position for position, *_ in completions.values() if position]
         assert len(set(positions)) == len(positions)
+        events = [entry.ref for entry in self.journal if entry.kind in TAKES and entry.ref]
+        assert len(set(events)) == len(events)
         assert self.kept.items() <= completions.items()
         retries = self.retries or (completions and self.info.state.rewind)
         self.kept = {} if retries else completions  # it takes some of them back
