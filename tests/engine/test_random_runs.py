@@ -180,9 +180,8 @@ class World:
 
     def _check_undone(self) -> None:
         """Each step was undone once at most, the last first; calls have each a result of their own."""
-        values = [
-            (e.name, e.outcome.value) for e in self.journal if e.kind is Kind.SAVE and isinstance(e.outcome, Value)
-        ]
+        saved = [entry for entry in self.journal if entry.kind is Kind.SAVE and entry.attempts]  # by this run itself
+        values = [(entry.name, entry.outcome.value) for entry in saved if isinstance(entry.outcome, Value)]
         undone = [value for name, value in values if name.startswith("undo")]
         assert max(Counter(undone).values(), default=0) <= 1
         order = [value for name, value in values if not name.startswith("undo")]
