@@ -247,7 +247,9 @@ class Scheduler:
     def nudge(self, nudge: Nudge) -> None:
         """Something came for a run that is in memory."""
         if nudge.run_id in self._line:
-            self._take_up(self._line.pop(nudge.run_id))
+            taken = self._line.pop(nudge.run_id)
+            taken.messages = nudge.messages
+            self._take_up(taken)
         active = self._runs.get(nudge.run_id)
         if active is None or active.ended:  # it is just leaving
             self._lookout.look_again()
