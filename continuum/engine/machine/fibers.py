@@ -10,24 +10,22 @@ What commands mean is not known here; see :mod:`continuum.engine.machine.machine
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from inspect import GEN_CREATED, getgeneratorstate
 from types import FrameType, GeneratorType
 from typing import Any, Final
 
-from continuum.branches import Branch
 from continuum.commands import Command
+from continuum.engine.machine.groups import Body, Group, body_of, raising, summary
 from continuum.engine.machine.outcome import NOTHING, discard
 from continuum.engine.machine.replay import Journal, described
 from continuum.engine.machine.teaching import explain_unyielded, unyielded
 from continuum.errors import BadCommand, Cancelled
 from continuum.journal import Failure, Kind, Outcome, Position, Value
 from continuum.place import place
-from continuum.workflow import Invocation
 
-__all__ = ["Fiber", "Fibers", "Group", "Waiting"]
+__all__ = ["Fiber", "Fibers", "Waiting"]
 
-Body = Generator[Any, Any, Any]
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 _COMMAND_CODE: Final = Command.__iter__.__code__
 
@@ -93,35 +91,6 @@ class Waiting:
         self.limit: int | None = None  # after which no attempt is to begin
         self.begun = False  # an at-most-once step's start is recorded
         self.asked = False  # the host is at work on it
-
-
-class Group:
-    """Branches side by side, and the fiber that waits for them."""
-
-    __slots__ = ("branch", "fiber", "kind", "limit", "members", "position", "results", "size", "started",
-                 "tolerant", "verdict")  # fmt: skip
-
-    def __init__(
-        self,
-        fiber: Fiber,
-        position: Position,
-        kind: Kind,
-        branch: Callable[[int], Branch],
-        size: int,
-        limit: int | None = None,
-        tolerant: bool = False,
-    ) -> None:
-        self.fiber = fiber
-        self.position = position
-        self.kind = kind
-        self.branch = branch
-        self.size = size
-        self.limit = size if limit is None else min(limit, size)
-        self.tolerant = tolerant  # errors are results
-        self.started = 0
-        self.members: dict[int, Fiber] = {}  # the branches that have not ended
-        self.results: list[Any] = [None] * (size if kind is not Kind.RACE else 0)
-        self.verdict: Outcome | None = None  # what the group gives, once that is decided
 
 
 class Fibers:
@@ -262,9 +231,9 @@ class Fibers:
         index = group.started
         group.started += 1
         try:
-            body = _body_of(group.branch(index))
+            body = body_of(group.branch(index))
         except Exception as error:  # such as a function of a Map that does not take the item
-            body = _raising(error)
+            body = raising(error)
         group.members[index] = self.spawn((*group.position, index), body, group, index)
 
     def _member_ended(self, group: Group, fiber: Fiber, outcome: Outcome) -> None:
@@ -297,15 +266,8 @@ class Fibers:
 
     def _close(self, group: Group) -> None:
         verdict = Value(group.results) if group.verdict is None else group.verdict
-        self._journal.meet(group.position, group.kind, "", _summary(group, verdict), group.fiber)
+        self._journal.meet(group.position, group.kind, "", summary(group, verdict), group.fiber)
         self.resume(group.fiber, verdict)
-
-
-def _summary(group: Group, verdict: Outcome) -> Outcome:
-    """What the journal shows of a group's end; the branches' own entries hold the values."""
-    if isinstance(verdict, Failure):
-        return verdict
-    return Value(verdict.value[0]) if group.kind is Kind.RACE else Value(group.size)
 
 
 def _was_run(body: Body) -> bool:
@@ -340,15 +302,3 @@ def _nearest(root: Fiber, position: Position) -> tuple[Fiber, int | None]:
             return fiber, position[length]
         fiber = group.members[position[length]]
     return fiber, None
-
-
-def _raising(error: Exception) -> Body:
-    """A branch that fails as it starts."""
-    yield from ()
-    raise error
-
-
-def _body_of(branch: Branch) -> Body:
-    if isinstance(branch, Command):
-        return iter(branch)
-    return branch.body() if isinstance(branch, Invocation) else branch

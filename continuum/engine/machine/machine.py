@@ -23,6 +23,7 @@ from typing import Any, Final
 from continuum.commands import MISSING, Call, Command, Ensure, Receive, Save, Sleep
 from continuum.durations import datetime_of
 from continuum.engine.machine.attempts import attempt_failed, begin_attempts, next_attempt, note_attempt
+from continuum.engine.machine.failures import Failures
 from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
 from continuum.engine.machine.inbox import Handler, Inbox
 from continuum.engine.machine.outcome import NOTHING
@@ -56,7 +57,6 @@ from continuum.journal import MARKS, Entry, Failure, Kind, Outcome, Position, St
 __all__ = ["Machine"]
 
 _DEADLINE: Final = "deadline"
-_REMEMBERED_FAILURES: Final = 256
 
 
 class Machine:
@@ -98,8 +98,7 @@ class Machine:
         self.predicates: dict[Position, Waiting] = {}
         self._undo = UndoStack()
         self.patches: dict[str, bool] = {}
-        self._failed = 0
-        self._failures: dict[int, tuple[int, Position, BaseException]] = {}  # by identity, with a running number
+        self._failures = Failures()
         self._dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
         self._stopping: str | None = None  # the name of the cancel entry, once there is one
         self.stop_reason: str | None = None  # which that entry tells
@@ -282,7 +281,7 @@ class Machine:
         else:
             self._forget(waiting)
         if isinstance(outcome, Failure):
-            self._remember(entry.position, outcome.error)
+            self._failures.remember(entry.position, outcome.error)
         elif isinstance(waiting.command, Save) and waiting.command.options.compensate is not None and entry.attempts:
             self._undo.push(waiting.command, outcome.value)
         self.fibers.resume(waiting.fiber, outcome)
@@ -327,7 +326,7 @@ class Machine:
     def answer(self, fiber: Fiber, kind: Kind, name: str, outcome: Outcome, ref: int = 0) -> Entry:
         entry = self.journal.meet(fiber.position(), kind, name, outcome, fiber, ref)
         if isinstance(entry.outcome, Failure):
-            self._remember(entry.position, entry.outcome.error)
+            self._failures.remember(entry.position, entry.outcome.error)
         return entry
 
     # Events
@@ -455,7 +454,7 @@ class Machine:
         if self._compensate_on_failure and self._undo and not self._undo.running:
             self.revert(self._root.position(), Failure(error))
         else:
-            self._settle(Status.FAILED, Failure(error), self._failed_at(error))
+            self._settle(Status.FAILED, Failure(error), self._failures.position_of(error))
 
     def revert(self, position: Position, cause: Outcome) -> None:
         """Undo the saved steps, last first, in a fiber of its own; all others end here."""
@@ -477,21 +476,9 @@ class Machine:
 
     def _branch_failed(self, fiber: Fiber, failure: Failure) -> None:
         """Record an error that comes from no command: where it was raised, a retry begins."""
-        if self._failed_at(failure.error) is None:
+        if self._failures.position_of(failure.error) is None:
             entry = self.journal.meet(fiber.position(), Kind.RAISE, "", failure, fiber)
-            self._remember(entry.position, failure.error)
-
-    def _remember(self, position: Position, error: BaseException) -> None:
-        self._failed += 1
-        self._failures[id(error)] = self._failed, position, error
-        if len(self._failures) > 2 * _REMEMBERED_FAILURES:
-            for identity in list(islice(self._failures, _REMEMBERED_FAILURES)):
-                del self._failures[identity]
-
-    def _failed_at(self, error: BaseException) -> Position | None:
-        """The position of the last command whose failure this error is, or comes from."""
-        known = [self._failures[identity] for identity in _family(error) if identity in self._failures]
-        return max(known)[1] if known else None
+            self._failures.remember(entry.position, failure.error)
 
     # Chance
 
@@ -501,19 +488,6 @@ class Machine:
 
     def chance(self, *what: int) -> float:
         return (int.from_bytes(self.draw(8, *what)) >> 11) / (1 << 53)
-
-
-def _family(error: BaseException) -> set[int]:
-    """The identities of an error, of its causes, and of the errors in its groups."""
-    family: set[int] = set()
-    todo: list[BaseException | None] = [error]
-    while todo:
-        each = todo.pop()
-        if each is not None and id(each) not in family:
-            family.add(id(each))
-            todo += [each.__cause__, each.__context__]
-            todo += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
-    return family
 
 
 def _waiting_text(waiting: Waiting) -> str:

@@ -39,7 +39,8 @@ from continuum.commands import (
 )
 from continuum.durations import datetime_of
 from continuum.engine.machine.attempts import ask_step
-from continuum.engine.machine.fibers import Fiber, Group, Waiting
+from continuum.engine.machine.fibers import Fiber, Waiting
+from continuum.engine.machine.groups import Group
 from continuum.engine.machine.inbox import Handler
 from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.recording import recorded, recorded_for

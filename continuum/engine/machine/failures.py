@@ -1,0 +1,46 @@
+"""Which command failed with which error: where a retry of the run begins that one of them has ended."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Final
+
+from continuum.journal import Position
+
+__all__ = ["Failures"]
+
+_REMEMBERED: Final = 256
+
+
+class Failures:
+    """The last errors of commands, by identity, since the same one may be raised again later."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._known: dict[int, tuple[int, Position, BaseException]] = {}  # with a running number
+
+    def remember(self, position: Position, error: BaseException) -> None:
+        """The command at that position has failed with this."""
+        self._count += 1
+        self._known[id(error)] = self._count, position, error
+        if len(self._known) > 2 * _REMEMBERED:
+            for identity in list(islice(self._known, _REMEMBERED)):
+                del self._known[identity]
+
+    def position_of(self, error: BaseException) -> Position | None:
+        """The position of the last command whose failure this error is, or comes from."""
+        known = [self._known[identity] for identity in _family(error) if identity in self._known]
+        return max(known)[1] if known else None
+
+
+def _family(error: BaseException) -> set[int]:
+    """The identities of an error, of its causes, and of the errors in its groups."""
+    family: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        each = todo.pop()
+        if each is not None and id(each) not in family:
+            family.add(id(each))
+            todo += [each.__cause__, each.__context__]
+            todo += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+    return family
