@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from typing import Final
 
@@ -15,21 +16,21 @@ _REMEMBERED: Final = 256
 class Failures:
     """The last errors of commands, by identity, since the same one may be raised again later."""
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._known: dict[int, tuple[int, Position, BaseException]] = {}  # with a running number
+    def __init__(self, known: Iterable[tuple[int, Position, BaseException]] = ()) -> None:
+        self.known = {id(each[2]): each for each in known}  # with a running number
+        self._count = max((number for number, _, _ in self.known.values()), default=0)
 
     def remember(self, position: Position, error: BaseException) -> None:
         """The command at that position has failed with this."""
         self._count += 1
-        self._known[id(error)] = self._count, position, error
-        if len(self._known) > 2 * _REMEMBERED:
-            for identity in list(islice(self._known, _REMEMBERED)):
-                del self._known[identity]
+        self.known[id(error)] = self._count, position, error
+        if len(self.known) > 2 * _REMEMBERED:
+            for identity in list(islice(self.known, _REMEMBERED)):
+                del self.known[identity]
 
     def position_of(self, error: BaseException) -> Position | None:
         """The position of the last command whose failure this error is, or comes from."""
-        known = [self._known[identity] for identity in _family(error) if identity in self._known]
+        known = [self.known[identity] for identity in _family(error) if identity in self.known]
         return max(known)[1] if known else None
 
 

@@ -16,18 +16,20 @@ from types import FrameType, GeneratorType
 from typing import Any, Final
 
 from continuum.commands import Command
-from continuum.engine.machine.groups import Body, Group, body_of, raising, summary
+from continuum.engine.machine.groups import Body, Group, body_of, branch_of, raising, summary
 from continuum.engine.machine.outcome import NOTHING, discard
 from continuum.engine.machine.replay import Journal, described
 from continuum.engine.machine.teaching import explain_unyielded, unyielded
+from continuum.engine.machine.undo import UndoStack
 from continuum.errors import BadCommand, Cancelled
-from continuum.journal import Failure, Kind, Outcome, Position, Value
+from continuum.journal import Entry, Failure, Kind, Outcome, Position, Value
 from continuum.place import place
 
-__all__ = ["Fiber", "Fibers", "Waiting"]
+__all__ = ["Fiber", "Fibers", "Waiting", "is_ours"]
 
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 _COMMAND_CODE: Final = Command.__iter__.__code__
+_OUR_CODE: Final = frozenset({_COMMAND_CODE, raising.__code__, UndoStack.unwind.__code__})
 
 
 class Fiber:
@@ -55,11 +57,12 @@ class Fiber:
     def where(self) -> str:
         """The line at which the fiber stands, in the innermost generator."""
         fiber: Fiber = self
-        body: Any = self.body
-        while body.gi_code is _COMMAND_CODE and fiber.group is not None:  # a lone command as a branch
+        while _is_lone(fiber.body) and fiber.group is not None:
             fiber = fiber.group.fiber
-            body = fiber.body
-        while isinstance(body.gi_yieldfrom, GeneratorType) and body.gi_yieldfrom.gi_code is not _COMMAND_CODE:
+        body: Any = fiber.body
+        if type(body) is not GeneratorType:  # what stands in for one says it itself
+            return str(body.where()) if hasattr(body, "where") else type(body).__qualname__
+        while isinstance(body.gi_yieldfrom, GeneratorType) and not _is_lone(body.gi_yieldfrom):
             body = body.gi_yieldfrom
         frame = fiber.frame if body is fiber.body else body.gi_frame
         return place(body.gi_code, body.gi_code.co_firstlineno if frame is None else frame.f_lineno)
@@ -67,16 +70,19 @@ class Fiber:
     def delegate(self) -> object | None:
         """What the fiber delegates to by ``yield from`` though no result can be sent into it, such as a list."""
         body: Any = self.body
-        while (body := body.gi_yieldfrom) is not None:
-            if type(body) is not GeneratorType:
-                return None if hasattr(body, "send") else body
+        try:
+            while (body := body.gi_yieldfrom) is not None:
+                if type(body) is not GeneratorType:
+                    return None if hasattr(body, "send") else body
+        except AttributeError:  # no plain generator: it sees to this itself
+            pass
         return None
 
 
 class Waiting:
     """A command that has been issued and waits to be completed."""
 
-    __slots__ = ("asked", "attempts", "begun", "command", "due", "failure", "fiber", "kind", "limit", "name",
+    __slots__ = ("asked", "attempts", "begun", "command", "due", "fiber", "kind", "limit", "mark", "name",
                  "position")  # fmt: skip
 
     def __init__(self, fiber: Fiber, position: Position, kind: Kind, name: str, command: Command[Any]) -> None:
@@ -87,7 +93,7 @@ class Waiting:
         self.command = command
         self.attempts = 0  # that have failed so far
         self.due: int | None = None  # of its timer, or of the next attempt
-        self.failure: Failure | None = None  # of the last of them
+        self.mark: Entry | None = None  # of the last of them
         self.limit: int | None = None  # after which no attempt is to begin
         self.begun = False  # an at-most-once step's start is recorded
         self.asked = False  # the host is at work on it
@@ -102,11 +108,13 @@ class Fibers:
         issue: Callable[[Fiber, Any], Outcome | None],
         withdraw: Callable[[Waiting, Cancelled], None],
         failed: Callable[[Fiber, Failure], None],
+        adopt: Callable[[Body], Body] | None = None,
     ) -> None:
         self._journal = journal
         self._issue = issue  # carries out a command: its outcome, or None where the fiber has to wait
         self._withdraw = withdraw  # a waiting command was cancelled
         self._failed = failed  # a branch ended with an error that its group goes by
+        self._adopt = adopt  # gives what is run in place of a generator of the user's
         self._line: deque[tuple[Fiber, Outcome]] = deque()
         self._alive: dict[Fiber, None] = {}  # in the order in which they came
         self.ended: Outcome | None = None  # of the fiber without a group
@@ -184,12 +192,8 @@ class Fibers:
     # A fiber goes on
 
     def _advance(self, fiber: Fiber, outcome: Outcome) -> None:
-        if not fiber.started and fiber.cancelled is not None:
-            discard(fiber.body)
-            return self._ended(fiber, Failure(fiber.cancelled))
-        if not fiber.started and _was_run(fiber.body):
-            return self._ended(fiber, Failure(_run_before(fiber)))
-        fiber.started = True
+        if not fiber.started and not self._start(fiber):
+            return None
         while True:
             try:
                 if isinstance(outcome, Value):
@@ -209,6 +213,23 @@ class Fibers:
             if answer is None:
                 return None
             outcome = answer
+
+    def _start(self, fiber: Fiber) -> bool:
+        """Take up the generator of a new fiber; False where it has ended with that."""
+        if fiber.cancelled is not None:
+            discard(fiber.body)
+            self._ended(fiber, Failure(fiber.cancelled))
+            return False
+        if _was_run(fiber.body):
+            self._ended(fiber, Failure(_run_before(fiber)))
+            return False
+        fiber.started = True
+        if self._adopt is not None and not is_ours(fiber.body):
+            adopted = self._adopt(fiber.body)
+            if adopted is not fiber.body:
+                fiber.body.close()  # nobody is to run it as well
+                fiber.body, fiber.frame = adopted, getattr(adopted, "gi_frame", None)
+        return True
 
     def _ended(self, fiber: Fiber, outcome: Outcome) -> None:
         self._alive.pop(fiber, None)
@@ -231,7 +252,7 @@ class Fibers:
         index = group.started
         group.started += 1
         try:
-            body = body_of(group.branch(index))
+            body = body_of(branch_of(group, index))
         except Exception as error:  # such as a function of a Map that does not take the item
             body = raising(error)
         group.members[index] = self.spawn((*group.position, index), body, group, index)
@@ -270,6 +291,16 @@ class Fibers:
         self.resume(group.fiber, verdict)
 
 
+def is_ours(body: Body) -> bool:
+    """Whether it is no generator of the user's, but one that is made here."""
+    return getattr(body, "gi_code", None) in _OUR_CODE
+
+
+def _is_lone(body: Body) -> bool:
+    """Whether it is a lone command as a branch."""
+    return getattr(body, "gi_code", None) is _COMMAND_CODE
+
+
 def _was_run(body: Body) -> bool:
     return isinstance(body, GeneratorType) and getgeneratorstate(body) != GEN_CREATED
 
@@ -282,7 +313,7 @@ def _run_before(fiber: Fiber) -> BadCommand:
 def _result(fiber: Fiber, value: Any) -> Outcome:
     """What a generator gave back, unless that is something it should have yielded."""
     body: Any = fiber.body
-    if type(value) in _PLAIN or body.gi_code is _COMMAND_CODE or (left := unyielded(value)) is None:
+    if type(value) in _PLAIN or _is_lone(body) or (left := unyielded(value)) is None:
         return Value(value)
     return Failure(explain_unyielded(left, value, fiber.where()))
 

@@ -5,10 +5,10 @@ How they are run, and what ends them, is told in :mod:`continuum.engine.machine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from continuum.branches import Branch
+from continuum.branches import All, Branch, Map, Race
 from continuum.commands import Command
 from continuum.journal import Failure, Kind, Outcome, Position, Value
 from continuum.workflow import Invocation
@@ -16,7 +16,7 @@ from continuum.workflow import Invocation
 if TYPE_CHECKING:
     from continuum.engine.machine.fibers import Fiber
 
-__all__ = ["Body", "Group", "body_of", "raising", "summary"]
+__all__ = ["Body", "Group", "body_of", "branch_of", "raising", "summary"]
 
 Body: TypeAlias = Generator[Any, Any, Any]
 
@@ -24,7 +24,7 @@ Body: TypeAlias = Generator[Any, Any, Any]
 class Group:
     """Branches side by side, and the fiber that waits for them."""
 
-    __slots__ = ("branch", "fiber", "kind", "limit", "members", "position", "results", "size", "started",
+    __slots__ = ("command", "fiber", "kind", "limit", "members", "position", "results", "size", "started",
                  "tolerant", "verdict")  # fmt: skip
 
     def __init__(
@@ -32,7 +32,7 @@ class Group:
         fiber: Fiber,
         position: Position,
         kind: Kind,
-        branch: Callable[[int], Branch],
+        command: All | Race | Map | None,
         size: int,
         limit: int | None = None,
         tolerant: bool = False,
@@ -40,7 +40,7 @@ class Group:
         self.fiber = fiber
         self.position = position
         self.kind = kind
-        self.branch = branch
+        self.command = command  # None where all branches have begun
         self.size = size
         self.limit = size if limit is None else min(limit, size)
         self.tolerant = tolerant  # errors are results
@@ -48,6 +48,17 @@ class Group:
         self.members: dict[int, Fiber] = {}  # the branches that have not ended
         self.results: list[Any] = [None] * (size if kind is not Kind.RACE else 0)
         self.verdict: Outcome | None = None  # what the group gives, once that is decided
+
+
+def branch_of(group: Group, index: int) -> Branch:
+    """The branch of that number."""
+    match group.command:
+        case All(branches) | Race(branches):
+            return branches[index]
+        case Map() as command:
+            return command.branch(index)
+        case None:
+            raise AssertionError("all branches have begun")
 
 
 def summary(group: Group, verdict: Outcome) -> Outcome:

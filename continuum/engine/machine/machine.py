@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from itertools import islice
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from continuum.durations import datetime_of
 from continuum.engine.machine.attempts import attempt_failed, begin_attempts, next_attempt, note_attempt
 from continuum.engine.machine.failures import Failures
 from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
+from continuum.engine.machine.groups import Body
 from continuum.engine.machine.inbox import Handler, Inbox
 from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.recall import is_outcome
@@ -66,13 +67,15 @@ class Machine:
     `deadline`, in nanoseconds since the epoch, ends it as timed out. `generation` counts how often it
     has gone on by ContinueUsing: positions begin anew with each, so the ids made from them tell it.
     `encode` gives a value as a replay will see it, or the error of one that cannot be recorded, which the
-    text names in it.
+    text names in it. `adopt` is given every generator of the user's as it is to begin, the body and those of
+    branches, and gives what is run in its place: with `send`, `throw` and `close`, and `where` for messages. The
+    generator itself is closed then. What `adopt` raises, feed raises.
     """
 
     def __init__(
         self,
         run_id: str,
-        body: Generator[Any, Any, Any],
+        body: Body,
         *,
         seed: bytes,
         label: str = "",
@@ -80,6 +83,7 @@ class Machine:
         deadline: int | None = None,
         compensate_on_failure: bool = False,
         encode: Callable[[Any, str], Outcome] = lambda value, what: Value(value),
+        adopt: Callable[[Body], Body] | None = None,
     ) -> None:
         self.run_id = run_id
         self.family = f"{run_id}#{generation}" if generation else run_id  # what its children's ids begin with
@@ -89,7 +93,7 @@ class Machine:
         self._compensate_on_failure = compensate_on_failure
         self.encode = encode
         self.journal = Journal(f"run {run_id!r}" + (f" ({label})" if label else ""))
-        self.fibers = Fibers(self.journal, self._issue, self._withdraw, self._branch_failed)
+        self.fibers = Fibers(self.journal, self._issue, self._withdraw, self._branch_failed, adopt)
         self._root = self.fibers.spawn((), body)
         self._waiting: dict[Position, Waiting] = {}
         self._unasked: list[Waiting] = []  # what has been issued since the host was last asked
