@@ -52,13 +52,9 @@ class Group:
 
 def branch_of(group: Group, index: int) -> Branch:
     """The branch of that number."""
-    match group.command:
-        case All(branches) | Race(branches):
-            return branches[index]
-        case Map() as command:
-            return command.branch(index)
-        case None:
-            raise AssertionError("all branches have begun")
+    command = group.command
+    assert command is not None, "all branches have begun"
+    return command.branch(index) if isinstance(command, Map) else command.branches[index]
 
 
 def summary(group: Group, verdict: Outcome) -> Outcome:

@@ -12,7 +12,7 @@ be turned into bytes as one, since the same error or variable may be reached fro
 Not in it are: what a run is started with (its id, seed, deadline, code), and the events that have come
 and that nobody has asked for. Those are in the store's inbox until they are recorded, and are told again.
 
-This module alone looks into the machine from outside.
+This module and :mod:`continuum.engine.machine.takeover` alone look into the machine from outside.
 """
 
 from __future__ import annotations
