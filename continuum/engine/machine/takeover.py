@@ -30,8 +30,7 @@ def rehearse(machine: Machine, journal: Sequence[Entry], now: int) -> str | None
     machine.journal.requests = []
     try:
         machine._started(Started(journal))
-        machine._dues.clear()  # the deadline, which nobody is asked to look after
-        machine.journal.requests.clear()
+        machine.journal.requests.clear()  # the deadline is looked after already
         _replay(machine)
     except ReplayMismatch as error:
         return str(error)

@@ -224,6 +224,17 @@ def keeping() -> Body:
 
 
 @workflow
+def blaming() -> Body:
+    kept: list[Exception] = []
+    for name in ("a", "b", "c"):
+        try:
+            yield do(name)
+        except Oops as error:
+            kept.append(error)
+    raise ExceptionGroup("all", kept)
+
+
+@workflow
 def passing_on() -> Body:
     results = yield All(do("a"), do("b"), return_exceptions=True)
     yield do("c")
@@ -343,6 +354,7 @@ STORIES = [
         timeout=5,
     ),
     story(keeping, ("fails", "a", Oops("a")), ("done", "b")),
+    story(blaming, *[("fails", name, Oops(name)) for name in "abc"]),
     story(passing_on, ("fails", "b", Oops("b")), ("fails", "a", Oops("a")), ("done", "c")),
     story(going_on, ("done", "a"), ("cancel", "enough")),
 ]

@@ -40,8 +40,10 @@ def kept(play: Play) -> Kept:
     data = to_bytes(taken(play.machine))
 
     def again(make: Callable[[Any], Machine]) -> Machine:
-        machine = restore(from_bytes(data), make)
+        snapshot = from_bytes(data)
+        machine = restore(snapshot, make)
         assert isinstance(machine, Machine), machine
+        assert taken(machine) == snapshot
         return machine
 
     return Kept(again, len(play.journal))
