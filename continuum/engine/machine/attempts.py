@@ -59,6 +59,7 @@ def _attempt(machine: Machine, waiting: Waiting) -> None:
         machine.record(waiting.position, Kind.ARMED, waiting.name, None, ref=waiting.limit)
     if command.options.at_most_once:
         machine.record(waiting.position, Kind.BEGUN, waiting.name, None, ref=attempt)
+        waiting.begun = True
     machine.journal.requests.append(RunStep(waiting.position, command, attempt))
 
 
@@ -86,8 +87,9 @@ def next_attempt(machine: Machine, waiting: Waiting) -> None:
     """The time of the next attempt has come."""
     waiting.due = None
     if waiting.limit is not None and waiting.limit < machine.journal.now:
-        assert waiting.failure is not None, "there was an attempt before"
-        _give_up(machine, waiting, waiting.attempts, waiting.failure, _NO_TIME)
+        last = waiting.mark and waiting.mark.outcome
+        assert isinstance(last, Failure), "there was an attempt before"
+        _give_up(machine, waiting, waiting.attempts, last, _NO_TIME)
     else:
         _attempt(machine, waiting)
 
@@ -100,6 +102,5 @@ def _give_up(machine: Machine, waiting: Waiting, attempts: int, failure: Failure
 
 def note_attempt(waiting: Waiting, entry: Entry) -> None:
     """Take note of a failed attempt, live or on replay."""
-    assert isinstance(entry.outcome, Failure)
     waiting.attempts, waiting.due, waiting.begun = entry.attempts, entry.ref, False
-    waiting.failure = entry.outcome
+    waiting.mark = entry

@@ -10,26 +10,26 @@ What commands mean is not known here; see :mod:`continuum.engine.machine.machine
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from inspect import GEN_CREATED, getgeneratorstate
 from types import FrameType, GeneratorType
 from typing import Any, Final
 
-from continuum.branches import Branch
 from continuum.commands import Command
+from continuum.engine.machine.groups import Body, Group, body_of, branch_of, raising, summary
 from continuum.engine.machine.outcome import NOTHING, discard
 from continuum.engine.machine.replay import Journal, described
 from continuum.engine.machine.teaching import explain_unyielded, unyielded
+from continuum.engine.machine.undo import UndoStack
 from continuum.errors import BadCommand, Cancelled
-from continuum.journal import Failure, Kind, Outcome, Position, Value
+from continuum.journal import Entry, Failure, Kind, Outcome, Position, Value
 from continuum.place import place
-from continuum.workflow import Invocation
 
-__all__ = ["Fiber", "Fibers", "Group", "Waiting"]
+__all__ = ["Fiber", "Fibers", "Waiting", "is_ours"]
 
-Body = Generator[Any, Any, Any]
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 _COMMAND_CODE: Final = Command.__iter__.__code__
+_OUR_CODE: Final = frozenset({_COMMAND_CODE, raising.__code__, UndoStack.unwind.__code__})
 
 
 class Fiber:
@@ -57,11 +57,12 @@ class Fiber:
     def where(self) -> str:
         """The line at which the fiber stands, in the innermost generator."""
         fiber: Fiber = self
-        body: Any = self.body
-        while body.gi_code is _COMMAND_CODE and fiber.group is not None:  # a lone command as a branch
+        while _is_lone(fiber.body) and fiber.group is not None:
             fiber = fiber.group.fiber
-            body = fiber.body
-        while isinstance(body.gi_yieldfrom, GeneratorType) and body.gi_yieldfrom.gi_code is not _COMMAND_CODE:
+        body: Any = fiber.body
+        if type(body) is not GeneratorType:  # what stands in for one says it itself
+            return str(body.where()) if hasattr(body, "where") else type(body).__qualname__
+        while isinstance(body.gi_yieldfrom, GeneratorType) and not _is_lone(body.gi_yieldfrom):
             body = body.gi_yieldfrom
         frame = fiber.frame if body is fiber.body else body.gi_frame
         return place(body.gi_code, body.gi_code.co_firstlineno if frame is None else frame.f_lineno)
@@ -69,16 +70,19 @@ class Fiber:
     def delegate(self) -> object | None:
         """What the fiber delegates to by ``yield from`` though no result can be sent into it, such as a list."""
         body: Any = self.body
-        while (body := body.gi_yieldfrom) is not None:
-            if type(body) is not GeneratorType:
-                return None if hasattr(body, "send") else body
+        try:
+            while (body := body.gi_yieldfrom) is not None:
+                if type(body) is not GeneratorType:
+                    return None if hasattr(body, "send") else body
+        except AttributeError:  # no plain generator: it sees to this itself
+            pass
         return None
 
 
 class Waiting:
     """A command that has been issued and waits to be completed."""
 
-    __slots__ = ("asked", "attempts", "begun", "command", "due", "failure", "fiber", "kind", "limit", "name",
+    __slots__ = ("asked", "attempts", "begun", "command", "due", "fiber", "kind", "limit", "mark", "name",
                  "position")  # fmt: skip
 
     def __init__(self, fiber: Fiber, position: Position, kind: Kind, name: str, command: Command[Any]) -> None:
@@ -89,39 +93,10 @@ class Waiting:
         self.command = command
         self.attempts = 0  # that have failed so far
         self.due: int | None = None  # of its timer, or of the next attempt
-        self.failure: Failure | None = None  # of the last of them
+        self.mark: Entry | None = None  # of the last of them
         self.limit: int | None = None  # after which no attempt is to begin
         self.begun = False  # an at-most-once step's start is recorded
         self.asked = False  # the host is at work on it
-
-
-class Group:
-    """Branches side by side, and the fiber that waits for them."""
-
-    __slots__ = ("branch", "fiber", "kind", "limit", "members", "position", "results", "size", "started",
-                 "tolerant", "verdict")  # fmt: skip
-
-    def __init__(
-        self,
-        fiber: Fiber,
-        position: Position,
-        kind: Kind,
-        branch: Callable[[int], Branch],
-        size: int,
-        limit: int | None = None,
-        tolerant: bool = False,
-    ) -> None:
-        self.fiber = fiber
-        self.position = position
-        self.kind = kind
-        self.branch = branch
-        self.size = size
-        self.limit = size if limit is None else min(limit, size)
-        self.tolerant = tolerant  # errors are results
-        self.started = 0
-        self.members: dict[int, Fiber] = {}  # the branches that have not ended
-        self.results: list[Any] = [None] * (size if kind is not Kind.RACE else 0)
-        self.verdict: Outcome | None = None  # what the group gives, once that is decided
 
 
 class Fibers:
@@ -133,11 +108,13 @@ class Fibers:
         issue: Callable[[Fiber, Any], Outcome | None],
         withdraw: Callable[[Waiting, Cancelled], None],
         failed: Callable[[Fiber, Failure], None],
+        adopt: Callable[[Body], Body] | None = None,
     ) -> None:
         self._journal = journal
         self._issue = issue  # carries out a command: its outcome, or None where the fiber has to wait
         self._withdraw = withdraw  # a waiting command was cancelled
         self._failed = failed  # a branch ended with an error that its group goes by
+        self._adopt = adopt  # gives what is run in place of a generator of the user's
         self._line: deque[tuple[Fiber, Outcome]] = deque()
         self._alive: dict[Fiber, None] = {}  # in the order in which they came
         self.ended: Outcome | None = None  # of the fiber without a group
@@ -220,12 +197,8 @@ class Fibers:
     # A fiber goes on
 
     def _advance(self, fiber: Fiber, outcome: Outcome) -> None:
-        if not fiber.started and fiber.cancelled is not None:
-            discard(fiber.body)
-            return self._ended(fiber, Failure(fiber.cancelled))
-        if not fiber.started and _was_run(fiber.body):
-            return self._ended(fiber, Failure(_run_before(fiber)))
-        fiber.started = True
+        if not fiber.started and not self._start(fiber):
+            return None
         while True:
             try:
                 if isinstance(outcome, Value):
@@ -245,6 +218,23 @@ class Fibers:
             if answer is None:
                 return None
             outcome = answer
+
+    def _start(self, fiber: Fiber) -> bool:
+        """Take up the generator of a new fiber; False where it has ended with that."""
+        if fiber.cancelled is not None:
+            discard(fiber.body)
+            self._ended(fiber, Failure(fiber.cancelled))
+            return False
+        if _was_run(fiber.body):
+            self._ended(fiber, Failure(_run_before(fiber)))
+            return False
+        fiber.started = True
+        if self._adopt is not None and not is_ours(fiber.body):
+            adopted = self._adopt(fiber.body)
+            if adopted is not fiber.body:
+                fiber.body.close()  # nobody is to run it as well
+                fiber.body, fiber.frame = adopted, getattr(adopted, "gi_frame", None)
+        return True
 
     def _ended(self, fiber: Fiber, outcome: Outcome) -> None:
         self._alive.pop(fiber, None)
@@ -267,9 +257,9 @@ class Fibers:
         index = group.started
         group.started += 1
         try:
-            body = _body_of(group.branch(index))
+            body = body_of(branch_of(group, index))
         except Exception as error:  # such as a function of a Map that does not take the item
-            body = _raising(error)
+            body = raising(error)
         group.members[index] = self.spawn((*group.position, index), body, group, index)
 
     def _member_ended(self, group: Group, fiber: Fiber, outcome: Outcome) -> None:
@@ -302,7 +292,7 @@ class Fibers:
 
     def _close(self, group: Group) -> None:
         verdict = Value(group.results) if group.verdict is None else group.verdict
-        self._journal.meet(group.position, group.kind, "", _summary(group, verdict), group.fiber)
+        self._journal.meet(group.position, group.kind, "", summary(group, verdict), group.fiber)
         self.resume(group.fiber, verdict)
 
 
@@ -310,11 +300,14 @@ def _over(*args: object) -> None:
     raise AssertionError("the fibers of a machine that was discarded do nothing any more")
 
 
-def _summary(group: Group, verdict: Outcome) -> Outcome:
-    """What the journal shows of a group's end; the branches' own entries hold the values."""
-    if isinstance(verdict, Failure):
-        return verdict
-    return Value(verdict.value[0]) if group.kind is Kind.RACE else Value(group.size)
+def is_ours(body: Body) -> bool:
+    """Whether it is no generator of the user's, but one that is made here."""
+    return getattr(body, "gi_code", None) in _OUR_CODE
+
+
+def _is_lone(body: Body) -> bool:
+    """Whether it is a lone command as a branch."""
+    return getattr(body, "gi_code", None) is _COMMAND_CODE
 
 
 def _was_run(body: Body) -> bool:
@@ -329,7 +322,7 @@ def _run_before(fiber: Fiber) -> BadCommand:
 def _result(fiber: Fiber, value: Any) -> Outcome:
     """What a generator gave back, unless that is something it should have yielded."""
     body: Any = fiber.body
-    if type(value) in _PLAIN or body.gi_code is _COMMAND_CODE or (left := unyielded(value)) is None:
+    if type(value) in _PLAIN or _is_lone(body) or (left := unyielded(value)) is None:
         return Value(value)
     return Failure(explain_unyielded(left, value, fiber.where()))
 
@@ -349,15 +342,3 @@ def _nearest(root: Fiber, position: Position) -> tuple[Fiber, int | None]:
             return fiber, position[length]
         fiber = group.members[position[length]]
     return fiber, None
-
-
-def _raising(error: Exception) -> Body:
-    """A branch that fails as it starts."""
-    yield from ()
-    raise error
-
-
-def _body_of(branch: Branch) -> Body:
-    if isinstance(branch, Command):
-        return iter(branch)
-    return branch.body() if isinstance(branch, Invocation) else branch

@@ -44,7 +44,7 @@ class Inbox:
     """Events in order of arrival, by name; receivers in the order in which they asked, by name."""
 
     def __init__(self) -> None:
-        self._events: dict[str, deque[EventArrived]] = {}
+        self.events: dict[str, deque[EventArrived]] = {}
         self._receivers: dict[str, dict[Position, Waiting]] = {}
         self.ready: dict[str, None] = {}  # names that have an event and someone to take it
         self.handlers: dict[str, Handler] = {}
@@ -59,12 +59,12 @@ class Inbox:
     def release(self) -> None:
         """Give events to who takes them, from now on."""
         self._held = False
-        for name in self._events:
+        for name in self.events:
             self._look(name)
 
     def arrive(self, event: EventArrived) -> None:
         """Keep an event until someone takes it."""
-        self._events.setdefault(event.name, deque()).append(event)
+        self.events.setdefault(event.name, deque()).append(event)
         self._look(event.name)
 
     def await_event(self, waiting: Waiting) -> None:
@@ -86,24 +86,24 @@ class Inbox:
 
     def count(self, name: str) -> int:
         """How many events of that name wait to be taken."""
-        return len(self._events.get(name, ()))
+        return len(self.events.get(name, ()))
 
     def match(self) -> tuple[EventArrived, Waiting | Handler] | None:
         """An event and who takes it, in no need of anything else; the event is taken out."""
         while self.ready:
             name = next(iter(self.ready))
             taker = self._taker(name)
-            if taker is not None and name in self._events:
+            if taker is not None and name in self.events:
                 return self.take(name), taker
             del self.ready[name]
         return None
 
     def take(self, name: str) -> EventArrived:
         """Take the first event of that name out."""
-        line = self._events[name]
+        line = self.events[name]
         event = line.popleft()
         if not line:
-            del self._events[name]
+            del self.events[name]
         return event
 
     def _taker(self, name: str) -> Waiting | Handler | None:
@@ -113,5 +113,5 @@ class Inbox:
         return self.handlers.get(name)
 
     def _look(self, name: str) -> None:
-        if not self._held and name in self._events and self._taker(name) is not None:
+        if not self._held and name in self.events and self._taker(name) is not None:
             self.ready[name] = None

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -25,7 +25,9 @@ from continuum.commands import MISSING, Call, Command, Ensure, Receive, Save, Sl
 from continuum.context import Context, enter, leave
 from continuum.durations import datetime_of
 from continuum.engine.machine.attempts import attempt_failed, begin_attempts, next_attempt, note_attempt
+from continuum.engine.machine.failures import Failures
 from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
+from continuum.engine.machine.groups import Body
 from continuum.engine.machine.inbox import Handler, Inbox
 from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.recall import is_outcome
@@ -58,7 +60,6 @@ from continuum.journal import MARKS, Entry, Failure, Kind, Outcome, Position, St
 __all__ = ["Machine"]
 
 _DEADLINE: Final = "deadline"
-_REMEMBERED_FAILURES: Final = 256
 
 
 class Machine:
@@ -68,13 +69,15 @@ class Machine:
     `deadline`, in nanoseconds since the epoch, ends it as timed out. `generation` counts how often it
     has gone on by ContinueUsing: positions begin anew with each, so the ids made from them tell it.
     `encode` gives a value as a replay will see it, or the error of one that cannot be recorded, which the
-    text names in it.
+    text names in it. `adopt` is given every generator of the user's as it is to begin, the body and those of
+    branches, and gives what is run in its place: with `send`, `throw` and `close`, and `where` for messages. The
+    generator itself is closed then. What `adopt` raises, feed raises.
     """
 
     def __init__(
         self,
         run_id: str,
-        body: Generator[Any, Any, Any],
+        body: Body,
         *,
         seed: bytes,
         workflow: str = "",
@@ -83,6 +86,7 @@ class Machine:
         deadline: int | None = None,
         compensate_on_failure: bool = False,
         encode: Callable[[Any, str], Outcome] = lambda value, what: Value(value),
+        adopt: Callable[[Body], Body] | None = None,
     ) -> None:
         self.run_id = run_id
         self._context = partial(Context, run_id, workflow)
@@ -93,7 +97,7 @@ class Machine:
         self._compensate_on_failure = compensate_on_failure
         self.encode = encode
         self.journal = Journal(f"run {run_id!r}" + (f" ({label})" if label else ""))
-        self.fibers = Fibers(self.journal, self._issue, self._withdraw, self._branch_failed)
+        self.fibers = Fibers(self.journal, self._issue, self._withdraw, self._branch_failed, adopt)
         self._root = self.fibers.spawn((), body)
         self._waiting: dict[Position, Waiting] = {}
         self._unasked: list[Waiting] = []  # what has been issued since the host was last asked
@@ -102,8 +106,7 @@ class Machine:
         self.predicates: dict[Position, Waiting] = {}
         self._undo = UndoStack()
         self.patches: dict[str, bool] = {}
-        self._failed = 0
-        self._failures: dict[int, tuple[int, Position, BaseException]] = {}  # by identity, with a running number
+        self._failures = Failures()
         self._dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
         self._stopping: str | None = None  # the name of the cancel entry, once there is one
         self.stop_reason: str | None = None  # which that entry tells
@@ -289,7 +292,7 @@ class Machine:
         else:
             self._forget(waiting)
         if isinstance(outcome, Failure):
-            self._remember(entry.position, outcome.error)
+            self._failures.remember(entry.position, outcome.error)
         elif isinstance(waiting.command, Save) and waiting.command.options.compensate is not None and entry.attempts:
             self._undo.push(waiting.command, outcome.value)
         self.fibers.resume(waiting.fiber, outcome)
@@ -334,12 +337,17 @@ class Machine:
     def answer(self, fiber: Fiber, kind: Kind, name: str, outcome: Outcome, ref: int = 0) -> Entry:
         entry = self.journal.meet(fiber.position(), kind, name, outcome, fiber, ref)
         if isinstance(entry.outcome, Failure):
-            self._remember(entry.position, entry.outcome.error)
+            self._failures.remember(entry.position, entry.outcome.error)
         return entry
 
     # Events
 
     def _started(self, event: Started) -> None:
+        self._load(event)
+        self._settle_down()
+        self.inbox.release()  # only now: whatever an event may call off has been asked for
+
+    def _load(self, event: Started) -> None:
         self.journal.load(event.journal, event.recall)
         self.inbox.hold(event.events)
         first = self.journal.peek()
@@ -349,8 +357,6 @@ class Machine:
             self.journal.take()
         if self._deadline is not None:
             self.wake_at((), self._deadline)
-        self._settle_down()
-        self.inbox.release()  # only now: whatever an event may call off has been asked for
 
     def _step_done(self, event: StepDone) -> None:
         waiting = self._waiting.get(event.position)
@@ -465,7 +471,7 @@ class Machine:
         if self._compensate_on_failure and self._undo and not self._undo.running:
             self.revert(self._root.position(), Failure(error))
         else:
-            self._settle(Status.FAILED, Failure(error), self._failed_at(error))
+            self._settle(Status.FAILED, Failure(error), self._failures.position_of(error))
 
     def revert(self, position: Position, cause: Outcome) -> None:
         """Undo the saved steps, last first, in a fiber of its own; all others end here."""
@@ -487,21 +493,9 @@ class Machine:
 
     def _branch_failed(self, fiber: Fiber, failure: Failure) -> None:
         """Record an error that comes from no command: where it was raised, a retry begins."""
-        if self._failed_at(failure.error) is None:
+        if self._failures.position_of(failure.error) is None:
             entry = self.journal.meet(fiber.position(), Kind.RAISE, "", failure, fiber)
-            self._remember(entry.position, failure.error)
-
-    def _remember(self, position: Position, error: BaseException) -> None:
-        self._failed += 1
-        self._failures[id(error)] = self._failed, position, error
-        if len(self._failures) > 2 * _REMEMBERED_FAILURES:
-            for identity in list(islice(self._failures, _REMEMBERED_FAILURES)):
-                del self._failures[identity]
-
-    def _failed_at(self, error: BaseException) -> Position | None:
-        """The position of the last command whose failure this error is, or comes from."""
-        known = [self._failures[identity] for identity in _family(error) if identity in self._failures]
-        return max(known)[1] if known else None
+            self._failures.remember(entry.position, failure.error)
 
     # Chance
 
@@ -511,19 +505,6 @@ class Machine:
 
     def chance(self, *what: int) -> float:
         return (int.from_bytes(self.draw(8, *what)) >> 11) / (1 << 53)
-
-
-def _family(error: BaseException) -> set[int]:
-    """The identities of an error, of its causes, and of the errors in its groups."""
-    family: set[int] = set()
-    todo: list[BaseException | None] = [error]
-    while todo:
-        each = todo.pop()
-        if each is not None and id(each) not in family:
-            family.add(id(each))
-            todo += [each.__cause__, each.__context__]
-            todo += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
-    return family
 
 
 def _waiting_text(waiting: Waiting) -> str:

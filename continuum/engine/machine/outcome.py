@@ -27,16 +27,15 @@ def discard(generator: Generator[Any, Any, Any]) -> None:
         for each in reversed(_chain(generator)):
             with suppress(BaseException):
                 each.close()
-            if each.gi_frame is not None:  # it yielded a command while closing
+            if getattr(each, "gi_frame", None) is not None:  # it yielded a command while closing
                 break
         else:
             return
 
 
-def _chain(generator: object) -> list[GeneratorType[Any, Any, Any]]:
+def _chain(generator: Any) -> list[Generator[Any, Any, Any]]:
     """The generator, the one that it is inside of by ``yield from``, and so on."""
-    chain = []
-    while isinstance(generator, GeneratorType):
+    chain = [generator]  # or what stands in for one
+    while isinstance(generator := getattr(generator, "gi_yieldfrom", None), GeneratorType):
         chain.append(generator)
-        generator = generator.gi_yieldfrom
     return chain

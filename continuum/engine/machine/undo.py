@@ -19,31 +19,35 @@ class UndoStack:
     """The saved steps that can be undone, newest last."""
 
     def __init__(self) -> None:
-        self._steps: list[tuple[Save[Any], Any]] = []
+        self.steps: list[tuple[Save[Any], Any]] = []
         self.running = False
         self.cause: Outcome = Value("")  # why the run is undone
 
     def __bool__(self) -> bool:
-        return bool(self._steps)
+        return bool(self.steps)
 
     def push(self, command: Save[Any], result: Any) -> None:
         """Remember a saved step; steps of the undoing itself are not undone."""
         if not self.running:
-            self._steps.append((command, result))
+            self.steps.append((command, result))
 
     def unwind(self, cause: Outcome) -> Generator[Any, Any, None]:
-        """Run the compensations, as steps. Raises CompensationFailed at the first that fails for good."""
+        """Run the compensations, as steps. Raises CompensationFailed at the first that fails for good.
+
+        All that it goes by is on the stack, so one that is begun anew goes on where another was left.
+        """
         self.running = True
         self.cause = cause
-        while self._steps:
-            command, result = self._steps.pop()
+        while self.steps:
+            command, result = self.steps[-1]
             compensate = command.options.compensate
             assert compensate is not None
             try:
                 yield Save(compensate, result, name=f"undo {command.name}")
             except Exception as error:
                 original = cause.error if isinstance(cause, Failure) else None
-                raise CompensationFailed(_told(command, error, len(self._steps), original), original) from error
+                raise CompensationFailed(_told(command, error, len(self.steps) - 1, original), original) from error
+            self.steps.pop()
 
 
 def _told(command: Save[Any], error: Exception, left: int, original: BaseException | None) -> str:

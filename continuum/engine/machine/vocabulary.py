@@ -39,7 +39,8 @@ from continuum.commands import (
 )
 from continuum.durations import datetime_of
 from continuum.engine.machine.attempts import ask_step
-from continuum.engine.machine.fibers import Fiber, Group, Waiting
+from continuum.engine.machine.fibers import Fiber, Waiting
+from continuum.engine.machine.groups import Group
 from continuum.engine.machine.inbox import Handler
 from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.recording import recorded, recorded_for
@@ -193,20 +194,17 @@ def _next_handled(machine: Machine, name: str, handler: Handler) -> Entry:
 
 
 def _begin_all(machine: Machine, fiber: Fiber, command: All) -> None:
-    branch, size = command.branches.__getitem__, len(command.branches)
-    group = Group(fiber, fiber.position(), Kind.ALL, branch, size, tolerant=command.return_exceptions)
-    machine.fibers.branch_out(group)
+    size, tolerant = len(command.branches), command.return_exceptions
+    machine.fibers.branch_out(Group(fiber, fiber.position(), Kind.ALL, command, size, tolerant=tolerant))
 
 
 def _begin_race(machine: Machine, fiber: Fiber, command: Race) -> None:
-    branch, size = command.branches.__getitem__, len(command.branches)
-    machine.fibers.branch_out(Group(fiber, fiber.position(), Kind.RACE, branch, size))
+    machine.fibers.branch_out(Group(fiber, fiber.position(), Kind.RACE, command, len(command.branches)))
 
 
 def _begin_map(machine: Machine, fiber: Fiber, command: Map) -> None:
     size, tolerant = len(command.items), command.return_exceptions
-    group = Group(fiber, fiber.position(), Kind.MAP, command.branch, size, command.limit, tolerant)
-    machine.fibers.branch_out(group)
+    machine.fibers.branch_out(Group(fiber, fiber.position(), Kind.MAP, command, size, command.limit, tolerant))
 
 
 def _begin_revert(machine: Machine, fiber: Fiber, command: Revert) -> None:

@@ -14,8 +14,9 @@ asked for again, nothing is asked for twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 from continuum import Invocation, Save
@@ -82,6 +83,17 @@ def discard_all() -> None:
 
 _machines: list[Machine] = []
 
+Body = Generator[Any, Any, Any]
+
+
+@dataclass
+class Kept:
+    """The state of a run: `restore` has a machine go on from it, with the entries behind so many."""
+
+    restore: Callable[[Callable[[Body], Machine]], Machine]
+    behind: int
+
+
 START = 1_700_000_000 * NANOSECONDS
 
 
@@ -99,8 +111,11 @@ class Play:
         run_id: str = "run-1",
         generation: int = 0,
         failed_at: Position | None = None,
+        kept: Kept | None = None,
+        adopt: Callable[[Body], Body] | None = None,
     ) -> None:
         self.invocation, self.timeout, self.run_id, self.generation = invocation, timeout, run_id, generation
+        self.kept, self.adopt = kept, adopt
         self.journal: list[Entry] = list(journal or [])
         self.now = now
         self.events: list[EventArrived] = list(events or [])  # all that were ever sent
@@ -117,14 +132,14 @@ class Play:
         self.mismatch: ReplayMismatch | None = None
         self.cuts = [len(self.journal)]
         taken = {entry.ref for entry in self.journal if entry.kind in TAKES}
-        recorded: Sequence[Entry] = [deepcopy(entry) for entry in self.journal]
+        recorded: Sequence[Entry] = [deepcopy(entry) for entry in self.journal[kept.behind if kept else 0 :]]
         if failed_at is None:
             self.machine = self._make()
             self._completed = _completed(self.journal)
             self.feed(Started(recorded, events=[event for event in self.events if event.ref not in taken]))
         else:
             self.machine, recorded, requests = retry(self._make, recorded, failed_at, now)
-            self.journal = list(recorded)
+            self.journal[kept.behind if kept else 0 :] = recorded
             self._completed = _completed(self.journal)
             self._take_all(requests)
             taken = {entry.ref for entry in self.journal if entry.kind in TAKES}
@@ -132,8 +147,13 @@ class Play:
                 if event.ref not in taken:
                     self.feed(event)
 
-    def replay(self, cut: int | None = None, invocation: Invocation[Any] | None = None) -> Play:
-        """The run as another worker takes it up, from the whole journal or from its first `cut` entries."""
+    def replay(
+        self, cut: int | None = None, invocation: Invocation[Any] | None = None, kept: Kept | None = None
+    ) -> Play:
+        """The run as another worker takes it up, from the whole journal or from its first `cut` entries.
+
+        With what was `kept` of it, that goes on from there.
+        """
         return Play(
             invocation or self.invocation,
             self.journal[:cut],
@@ -142,6 +162,8 @@ class Play:
             timeout=self.timeout,
             run_id=self.run_id,
             generation=self.generation,
+            kept=kept,
+            adopt=self.adopt,
         )
 
     def go_on(self) -> Play:
@@ -158,7 +180,7 @@ class Play:
             generation=self.generation + 1,
         )
 
-    def retry(self, invocation: Invocation[Any] | None = None) -> Play:
+    def retry(self, invocation: Invocation[Any] | None = None, kept: Kept | None = None) -> Play:
         """The run as it goes on from the command that failed."""
         assert self.settled is not None
         assert self.settled.status is Status.FAILED
@@ -171,6 +193,7 @@ class Play:
             run_id=self.run_id,
             generation=self.generation,
             failed_at=self.settled.failed_at,
+            kept=kept,
         )
 
     # What happens
@@ -251,19 +274,23 @@ class Play:
     # The host's part
 
     def _make(self) -> Machine:
+        machine = self._machine(self.invocation.body()) if self.kept is None else self.kept.restore(self._machine)
+        _machines.append(machine)
+        return machine
+
+    def _machine(self, body: Body) -> Machine:
         workflow = self.invocation.workflow
-        machine = Machine(
+        return Machine(
             self.run_id,
-            self.invocation.body(),
+            body,
             seed=b"seed%d" % self.generation,
             generation=self.generation,
             label=f"workflow {workflow.name!r}",
             deadline=None if self.timeout is None else START + round(self.timeout * NANOSECONDS),
             compensate_on_failure=workflow.compensate_on_failure,
             encode=_encode,
+            adopt=self.adopt,
         )
-        _machines.append(machine)
-        return machine
 
     def _take_all(self, requests: list[Request]) -> None:
         self.requests = requests
@@ -285,7 +312,7 @@ class Play:
     def _find(self, where: str) -> Position:
         if where[0].isdigit():
             return tuple(map(int, where.split(".")))
-        found = [position for position, request in self.in_flight.items() if _name(request) == where]
+        found = [position for position, request in self.in_flight.items() if name_of(request) == where]
         assert len(found) == 1, f"{where!r} is not in flight, or not alone: {self.in_flight}"
         return found[0]
 
@@ -331,7 +358,7 @@ def _completed(journal: Sequence[Entry]) -> set[Position]:
     return {entry.position for entry in journal if entry.position and entry.kind not in MARKS}
 
 
-def _name(request: RunStep | LookUp | StartChild | SendEvent) -> str:
+def name_of(request: RunStep | LookUp | StartChild | SendEvent) -> str:
     match request:
         case RunStep() | LookUp():
             return request.command.name

@@ -1,0 +1,47 @@
+"""Which command failed with which error: where a retry of the run begins that one of them has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from continuum.journal import Position
+
+__all__ = ["Failures"]
+
+_REMEMBERED: Final = 256
+
+
+class Failures:
+    """The last errors of commands, by identity, since the same one may be raised again later."""
+
+    def __init__(self, known: Iterable[tuple[int, Position, BaseException]] = ()) -> None:
+        self.known = {id(each[2]): each for each in known}  # with a running number
+        self._count = max((number for number, _, _ in self.known.values()), default=0)
+
+    def remember(self, position: Position, error: BaseException) -> None:
+        """The command at that position has failed with this."""
+        self._count += 1
+        self.known[id(error)] = self._count, position, error
+        if len(self.known) > 2 * _REMEMBERED:
+            for identity in list(islice(self.known, _REMEMBERED)):
+                del self.known[identity]
+
+    def position_of(self, error: BaseException) -> Position | None:
+        """The position of the last command whose failure this error is, or comes from."""
+        known = [self.known[identity] for identity in _family(error) if identity in self.known]
+        return max(known)[1] if known else None
+
+
+def _family(error: BaseException) -> set[int]:
+    """The identities of an error, of its causes, and of the errors in its groups."""
+    family: set[int] = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        each = todo.pop()
+        if each is not None and id(each) not in family:
+            family.add(id(each))
+            todo += [each.__cause__, each.__context__]
+            todo += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+    return family
