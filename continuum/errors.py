@@ -40,6 +40,7 @@
     * :exc:`StoreBusy`
     * :exc:`StoreFull`
     * :exc:`StoreClosed`
+    * :exc:`StoreMoved`
     * :exc:`CommitUnknown`
     * :exc:`CorruptRecord`
     * :exc:`UnsupportedRecord`
@@ -92,6 +93,7 @@ __all__ = [
     "StoreClosed",
     "StoreError",
     "StoreFull",
+    "StoreMoved",
     "UnknownWorkflow",
     "UnpicklableError",
     "UnpicklableValue",
@@ -355,6 +357,10 @@ class StoreFull(StoreError):
 
 class StoreClosed(StoreError):
     """The engine or its store is closed."""
+
+
+class StoreMoved(StoreError):
+    """The runs of the store go on in another one, or are just being moved there or from there."""
 
 
 class CommitUnknown(StoreError):

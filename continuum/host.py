@@ -204,6 +204,8 @@ class AsyncEngine:
                     "To start, send and read beside it, open the engine with work=False"
                 )
             opened.callback(hold.release)
+            with store.view() as view:
+                Ledger(self._codec).here(view)
         return store
 
     def _make_client(self, store: Store) -> Client:

@@ -21,6 +21,7 @@ letter   the rest of the key                         the record
 ``e``    expiry, digest                              that a shared result expires
 ``h``    run NUL digest, command                     what a run's command has to do with one
 ``w``    digest, command, run                        that a run waits for one
+``v``    nothing                                     that the store was moved, or is being moved (:class:`Move`)
 ``u``    run NUL number                              up to which entries, from that on, are to be deleted
 =======  ==========================================  ====================================
 """
@@ -49,8 +50,10 @@ __all__ = [
     "inbox_prefix",
     "index",
     "index_prefix",
+    "is_run",
     "journal",
     "journal_prefix",
+    "move",
     "number_of",
     "outcome",
     "part",
@@ -87,6 +90,14 @@ _COMMAND: Final = 8
 
 def run(run_id: str) -> bytes:
     return b"r" + run_id.encode()
+
+
+def is_run(key: bytes) -> bool:
+    return key[:1] == b"r"
+
+
+def move() -> bytes:
+    return b"v"
 
 
 def state(run_id: str) -> bytes:

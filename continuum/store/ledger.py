@@ -14,19 +14,25 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
-from continuum.errors import RunExists, RunFinished, RunNotFound, WrongState
+from continuum.errors import RunExists, RunFinished, RunNotFound, StoreMoved, WrongState
 from continuum.journal import FINISHED, Entry, Failure, Kind, RunId, Status, position_text
 from continuum.store import keys
 from continuum.store.codec import Codec, unseal
 from continuum.store.protocol import Batch, View
-from continuum.store.records import Address, Message, RunEnd, RunRecord, RunState, read, write
+from continuum.store.records import Address, Message, Move, RunEnd, RunRecord, RunState, read, write
 from continuum.store.results import Results
 
 __all__ = ["HistoryRow", "Ledger", "Plan", "RunInfo"]
 
 T = TypeVar("T")
+_MOVES: Final = {
+    "moving": "the runs of this store are being moved to {}; if that was cut off, have it done to its end",
+    "moved": "the runs of this store were moved to {}; open that one",
+    "arriving": "the runs of {} are being moved to this store; if that was cut off, have it done to its end",
+}
+
 Plan: TypeAlias = Callable[[View], tuple[Batch | None, T]]
 """Reads a view; gives what is to be committed (None: nothing) and the answer once it is."""
 
@@ -129,6 +135,18 @@ class Ledger:
         start = max(start, self.record(view, run_id).journal_start)
         return [_history_row(*pair) for pair in self.entries(view, run_id, start, limit, load=False)]
 
+    def move(self, view: View) -> Move | None:
+        """What has become of the store as a whole, if something has."""
+        data = view.get(keys.move())
+        return None if data is None else read(self.codec, Move, keys.move(), data)
+
+    def here(self, view: View) -> tuple[bytes, bytes | None]:
+        """The check that the runs of the store go on in it. Raises StoreMoved if they do not."""
+        mark = self.move(view)
+        if mark is not None and mark.state != "arrived":
+            raise StoreMoved(_MOVES[mark.state].format(mark.place))
+        return keys.move(), view.get(keys.move())
+
     # Starting, sending, ending
 
     def start(
@@ -145,7 +163,7 @@ class Ledger:
             if existing.origin != record.workflow:
                 raise RunExists(record.id, existing.origin)
             return None, False
-        batch = Batch(checks=[(key, None)], puts=[write(self.codec, key, record)])
+        batch = Batch(checks=[(key, None), self.here(view)], puts=[write(self.codec, key, record)])
         status = Status.PENDING if claim is None else Status.RUNNING
         self.put_state(batch, record, None, RunState(status, record.created, wake=wake))
         if claim is not None:
@@ -170,7 +188,8 @@ class Ledger:
         state = self.state(view, run_id)
         if state.status in FINISHED:
             raise RunFinished(run_id, state.status, f"event {message.name!r} can no longer reach it")
-        batch = Batch(checks=[(keys.outcome(run_id), None), self.same_record(view, run_id)], notify=True)
+        checks = [(keys.outcome(run_id), None), self.same_record(view, run_id), self.here(view)]
+        batch = Batch(checks, notify=True)
         if marker is not None:
             batch.checks.append((marker, None))
             batch.puts.append((marker, b""))
@@ -189,11 +208,12 @@ class Ledger:
             raise RunFinished(run_id, state.status, "it cannot be cancelled any more")
         idle = view.get(keys.claim(run_id)) is None
         if idle and ((state.status is Status.PENDING and not state.rewind) or self._asked_to_end(view, run_id)):
-            batch = Batch(checks=[(keys.claim(run_id), None), self.unchanged(view, run_id)])
+            batch = Batch(checks=[(keys.claim(run_id), None), self.unchanged(view, run_id), self.here(view)])
             self.put_end(batch, record, state, RunEnd(Status.CANCELLED, True, reason), stamp)
             self.results.give_up_all(view, batch, run_id)
             return batch, True
-        batch = Batch(checks=[(keys.outcome(run_id), None), self.same_record(view, run_id)], notify=True)
+        checks = [(keys.outcome(run_id), None), self.same_record(view, run_id), self.here(view)]
+        batch = Batch(checks, notify=True)
         self.put_message(batch, run_id, Message("cancel", reason=reason), stamp)
         self.put_ready(batch, record.address, stamp)
         return batch, False
@@ -219,7 +239,7 @@ class Ledger:
         self, view: View, record: RunRecord, state: RunState, stamp: int, failed_at: list[int] | None
     ) -> Batch:
         run_id = record.id
-        batch = Batch(checks=[self.unchanged(view, run_id)], deletes=[keys.outcome(run_id)], notify=True)
+        batch = Batch([self.unchanged(view, run_id), self.here(view)], deletes=[keys.outcome(run_id)], notify=True)
         self.put_state(batch, record, state, RunState(Status.PENDING, stamp, failed_at=failed_at, rewind=True))
         self.put_ready(batch, record.address, stamp)
         return batch

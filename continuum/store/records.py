@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 from continuum.journal import Position, RunId, Status, record
 from continuum.store.codec import Codec, seal, unseal
 
-__all__ = ["Address", "Message", "RunEnd", "RunRecord", "RunState", "SharedResult", "read", "write"]
+__all__ = ["Address", "Message", "Move", "RunEnd", "RunRecord", "RunState", "SharedResult", "read", "write"]
 
 
 class Address(NamedTuple):
@@ -128,13 +128,25 @@ class SharedResult:
     payload: bytes = b""
 
 
-Record: TypeAlias = RunRecord | RunState | RunEnd | Message | SharedResult
-R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult)
+@record
+class Move:
+    """What has become of a whole store: it is ``moving`` to that place, was ``moved``, or is ``arriving`` from it.
+
+    One that has ``arrived`` is as any other. `at` is in nanoseconds since the epoch.
+    """
+
+    state: Literal["moving", "moved", "arriving", "arrived"]
+    place: str
+    at: int
+
+
+Record: TypeAlias = RunRecord | RunState | RunEnd | Message | SharedResult | Move
+R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move)
 
 
 def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
     """The pair to put: the key, and the record's bytes under it."""
-    payload = b"" if isinstance(record, RunState) else record.payload
+    payload = b"" if isinstance(record, RunState | Move) else record.payload
     return key, seal(key, codec.pack(_FIELDS[type(record)](record), payload))
 
 
@@ -144,6 +156,8 @@ def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
     made: Callable[..., R] = kind
     if kind is RunState:
         return made(Status(header[0]), *header[1:])
+    if kind is Move:
+        return made(*header)
     if kind is RunEnd:
         return made(Status(header[0]), *header[1:], payload=payload)
     if kind is RunRecord and header[_PARENT] is not None:
@@ -156,6 +170,6 @@ def _names(kind: Any) -> list[str]:
 
 
 _FIELDS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
-    kind: attrgetter(*_names(kind)) for kind in (RunRecord, RunState, RunEnd, Message, SharedResult)
+    kind: attrgetter(*_names(kind)) for kind in (RunRecord, RunState, RunEnd, Message, SharedResult, Move)
 }
 _PARENT: Final = _names(RunRecord).index("parent")
