@@ -136,8 +136,7 @@ class Fibers:
         ran = False
         while self._line:
             fiber, outcome = self._line.popleft()
-            body: Any = fiber.body
-            ran = ran or body.gi_code is not _COMMAND_CODE  # which is a lone command as a branch
+            ran = ran or getattr(fiber.body, "gi_code", None) is not _COMMAND_CODE  # a lone command as a branch
             self._advance(fiber, outcome)
         return ran
 
