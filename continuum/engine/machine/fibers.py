@@ -131,11 +131,14 @@ class Fibers:
         fiber.waits_for = None
         self._line.append((fiber, outcome))
 
-    def run(self) -> None:
-        """Let every fiber in line go on until all of them wait or have ended."""
+    def run(self) -> bool:
+        """Let every fiber in line go on until all of them wait or have ended; whether code of the workflow ran."""
+        ran = False
         while self._line:
             fiber, outcome = self._line.popleft()
+            ran = ran or getattr(fiber.body, "gi_code", None) is not _COMMAND_CODE  # a lone command as a branch
             self._advance(fiber, outcome)
+        return ran
 
     def cancel(self, fiber: Fiber, error: Cancelled) -> None:
         """Raise Cancelled at the fiber's yield; in a group, at the yields of its branches first."""

@@ -30,6 +30,7 @@ from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
 from continuum.engine.machine.groups import Body
 from continuum.engine.machine.inbox import Handler, Inbox
 from continuum.engine.machine.outcome import NOTHING
+from continuum.engine.machine.predicates import Predicates
 from continuum.engine.machine.recall import is_outcome
 from continuum.engine.machine.recording import recorded
 from continuum.engine.machine.replay import Journal, described
@@ -103,7 +104,7 @@ class Machine:
         self._unasked: list[Waiting] = []  # what has been issued since the host was last asked
         self._asked = 0  # of these, up to where it was
         self.inbox = Inbox()
-        self.predicates: dict[Position, Waiting] = {}
+        self.predicates = Predicates()
         self._undo = UndoStack()
         self.patches: dict[str, bool] = {}
         self._failures = Failures()
@@ -160,7 +161,8 @@ class Machine:
 
     def _settle_down(self) -> None:
         while True:
-            self.fibers.run()
+            if self.fibers.run():
+                self.predicates.stale = True
             if self.fibers.ended is not None:
                 outcome, self.fibers.ended = self.fibers.ended, None
                 self._ended(outcome)
@@ -233,7 +235,14 @@ class Machine:
 
     def _react(self) -> bool:
         """Do one thing that needs nothing from outside; False where there is none."""
-        return self._hand_out() or any(self._look_at(waiting) for waiting in list(self.predicates.values()))
+        return self._look() or self._hand_out()
+
+    def _look(self) -> bool:
+        """Let one go on whose condition holds; False where none does."""
+        while (waiting := self.predicates.next()) is not None:
+            if self._look_at(waiting):
+                return True
+        return False
 
     def _hand_out(self) -> bool:
         """Give an event to who takes it; False where there are no two that go together."""
@@ -302,7 +311,7 @@ class Machine:
         if waiting.kind is Kind.RECEIVE:
             self.inbox.forget(waiting)
         elif waiting.kind is Kind.ENSURE:
-            self.predicates.pop(waiting.position, None)
+            self.predicates.forget(waiting)
 
     def handled(self, entry: Entry) -> bool:
         """Give an event to its handler; False where that made the run fail."""
@@ -310,6 +319,7 @@ class Machine:
         if handler is None or handler.next_position() != entry.position or entry.outcome is None:
             raise self._unreached(entry)
         assert isinstance(entry.outcome, Value)
+        self.predicates.stale = True
         try:
             handler.take(entry.outcome.value)
         except Exception as error:

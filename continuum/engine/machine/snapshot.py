@@ -289,4 +289,4 @@ def _put_waiting(machine: Machine, states: list[WaitingState]) -> None:
         if kind is Kind.RECEIVE:
             machine.inbox.await_event(waiting)
         elif kind is Kind.ENSURE:
-            machine.predicates[position] = waiting
+            machine.predicates.add(waiting)

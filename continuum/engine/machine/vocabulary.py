@@ -80,8 +80,7 @@ def _begin_receive(machine: Machine, fiber: Fiber, command: Receive) -> None:
 
 
 def _begin_ensure(machine: Machine, fiber: Fiber, command: Ensure) -> None:
-    waiting = machine.wait(fiber, Kind.ENSURE, "", command)
-    machine.predicates[waiting.position] = waiting
+    machine.predicates.add(machine.wait(fiber, Kind.ENSURE, "", command))
 
 
 def _begin_call(machine: Machine, fiber: Fiber, command: Call[Any]) -> None:

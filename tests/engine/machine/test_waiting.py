@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from harness import START, Play, do
 
 from continuum import All, Ensure, EnsureTimeout, Handle, Race, Receive, ReceiveTimeout, Sleep, workflow
 from continuum.durations import NANOSECONDS, datetime_of
-from continuum.engine.machine.requests import EventArrived, TimerFired, WakeAt
+from continuum.engine.machine.requests import EventArrived, RunStep, TimerFired, WakeAt
 from continuum.journal import Entry, Kind, Status, Value
 
 Body = Generator[Any, Any, Any]
@@ -467,3 +467,94 @@ def test_conditions_in_branches_are_passed_one_by_one() -> None:
     assert play.recorded(Kind.ENSURE) == ["1.0.0 ensure"]
     play.send("vote")
     assert play.result == play.replay().result == [True, True]
+
+
+def names_in_flight(play: Play) -> list[str]:
+    return [request.command.name for request in play.in_flight.values() if isinstance(request, RunStep)]
+
+
+def test_of_two_that_wait_for_the_same_thing_only_one_gets_it() -> None:
+    @workflow
+    def turns() -> Body:
+        busy: list[str] = []
+
+        def turn(name: str) -> Body:
+            yield Ensure(lambda: not busy)
+            busy.append(name)
+            yield do(name)
+            busy.clear()
+
+        yield All(*(turn(name) for name in "abc"))
+
+    play = Play(turns())
+    for name in "abc":
+        assert names_in_flight(play) == names_in_flight(play.replay()) == [name]
+        play.done(name)
+    assert play.status is Status.COMPLETED
+
+
+def test_a_condition_is_looked_at_only_where_code_has_run_that_may_have_changed_it() -> None:
+    looked: list[int] = []
+
+    @workflow
+    def many() -> Body:
+        def condition(number: int) -> Callable[[], bool]:
+            return lambda: looked.append(number) or False  # type: ignore[func-returns-value]
+
+        def step() -> Body:
+            yield do("code")
+            yield do("more")
+
+        yield All(*(Ensure(condition(number), timeout=1) for number in range(5)), do("lone"), do("other"), step())
+
+    play = Play(many())
+    assert looked == [*range(5)]
+    play.done("lone")
+    play.done("other")
+    play.send("nobody asks for it")
+    assert looked == [*range(5)]
+    play.done("code")
+    assert looked == [*range(5), *range(5)]
+    play.tick(1)
+    assert looked == [*range(5), *range(5)]
+    assert isinstance(play.error, EnsureTimeout)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_conditions_are_looked_at_a_few_times_each_however_many_come_to_hold_at_once(order: int) -> None:
+    looked: list[int] = []
+
+    @workflow
+    def many() -> Body:
+        passed: list[int] = []
+
+        def waits(number: int) -> Body:
+            yield Ensure(lambda: looked.append(number) or (number % 2 == 0 and len(numbers) == 100))  # type: ignore[func-returns-value]
+            passed.append(number)
+
+        numbers: list[int] = []
+        yield Handle("number", numbers.append)
+        yield Race(All(*(waits(number) for number in range(100)[::order])), Ensure(lambda: len(passed) == 50))
+        return passed
+
+    play = Play(many())
+    for number in range(99):
+        play.send("number", number)
+    looked.clear()
+    play.send("number", 99)
+    assert play.result == [*range(0, 100, 2)][::order]
+    assert len(looked) <= 250
+
+
+def test_a_condition_is_looked_at_between_events_that_come_all_at_once() -> None:
+    @workflow
+    def waits() -> Body:
+        level: list[int] = []
+        yield Handle("level", level.append)
+        yield Ensure(lambda: level and level[-1] > 5)
+        return level
+
+    play = Play(waits())
+    events = [EventArrived(number, "level", Value(level)) for number, level in enumerate([1, 9, 2], 1)]
+    again = Play(play.invocation, play.journal, events=events)
+    assert again.result == again.replay().result == [1, 9]
