@@ -68,8 +68,7 @@ class Machine:
     has gone on by ContinueUsing: positions begin anew with each, so the ids made from them tell it.
     `encode` gives a value as a replay will see it, or the error of one that cannot be recorded, which the
     text names in it. `adopt` is given every generator of the user's as it is to begin, the body and those of
-    branches, and gives what is run in its place: with `send`, `throw` and `close`, and `where` for messages. The
-    generator itself is closed then. What `adopt` raises, feed raises.
+    branches, and gives what is run in its place; the generator itself is closed then. What it raises, feed raises.
     """
 
     def __init__(

@@ -254,6 +254,11 @@ def junk() -> Body:
     yield All(branch_with_junk())
 
 
+@workflow
+def delegating() -> Body:
+    yield from [do("a")]
+
+
 def branch_with_junk() -> Body:
     yield 5
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import Kept, Play, name_of
 from rerun import from_bytes, rerun, taken, to_bytes
-from stories import STORIES, Oops, Story, each, junk, keeping, sequence
+from stories import STORIES, Oops, Story, delegating, each, junk, keeping, sequence
 
 from continuum import (
     All,
@@ -196,4 +196,10 @@ def test_what_adopt_raises_is_raised_by_feed() -> None:
 def test_messages_name_the_line_of_a_generator_that_stands_in_for_another() -> None:
     plain, adopted = Play(junk()), Play(junk(), adopt=rerun)
     assert "stories.py:" in str(plain.error)
+    assert str(adopted.error) == str(plain.error)
+
+
+def test_what_stands_in_for_a_generator_may_not_delegate_to_a_list_either() -> None:
+    plain, adopted = Play(delegating()), Play(delegating(), adopt=rerun)
+    assert "a `yield from` a list" in str(plain.error)
     assert str(adopted.error) == str(plain.error)

@@ -49,6 +49,10 @@ class Moved:
         assert value is None
         self.send = self.body.send
 
+    @property
+    def gi_yieldfrom(self) -> Any:
+        return self.body.gi_yieldfrom
+
     def where(self) -> str:
         return self.fiber.where()
 
