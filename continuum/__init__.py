@@ -6,6 +6,7 @@ result in a store, and replays the record after a restart. Where things are:
 * :mod:`continuum.commands`: what a workflow may yield; :mod:`continuum.steps` and :mod:`continuum.branches` have
   the commands that those are about
 * :mod:`continuum.workflow`: the decorator, Invocation, the registry
+* :mod:`continuum.context`: what code can know of the run that it belongs to
 * :mod:`continuum.errors`: every error, its tree drawn on top
 * :mod:`continuum.blocking`, :mod:`continuum.host`: Engine and AsyncEngine
 * :mod:`continuum.client`, :mod:`continuum.runs`: start, send, read
@@ -43,6 +44,7 @@ from continuum.commands import (
     Uuid4,
     step,
 )
+from continuum.context import Context, current
 from continuum.description import Description, HistoryStep
 from continuum.errors import *  # noqa: F403 - the tree of errors is public as a whole
 from continuum.errors import __all__ as _errors
@@ -59,6 +61,7 @@ __all__ = [
     "Call",
     "Command",
     "Compact",
+    "Context",
     "ContinueUsing",
     "Count",
     "Description",
@@ -85,6 +88,7 @@ __all__ = [
     "Uuid4",
     "Workflow",
     "__version__",
+    "current",
     "step",
     "workflow",
     *_errors,

@@ -156,6 +156,7 @@ class Client:
 
     async def wait_for_end(self, run_id: str, timeout: Duration | None = None) -> RunEnd:
         """Wait until a run has ended. Raises RunNotFound, TimeoutError."""
+        self.check()
         limit = None if timeout is None else nanoseconds(timeout, "timeout") / 1e9
         waiter = self._waiters.setdefault(RunId(run_id), _Waiter())
         waiter.count += 1

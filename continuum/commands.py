@@ -122,10 +122,10 @@ class Receive(Command[Any]):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Handle(Command[None]):
-    """From now on call ``callback(payload)`` for each event of that name, in order of arrival.
+    """Call ``callback(payload)`` for each event of that name, in order of arrival.
 
-    Callbacks run whenever a command is reached. They change the workflow's own state and do no
-    work of their own: they run again on replay.
+    What has come already is handled before the workflow goes on, the rest whenever a command is reached.
+    Callbacks change the workflow's own state and do no work of their own: they run again on replay.
     """
 
     name: str

@@ -249,7 +249,8 @@ def test_a_full_disk_is_told_to_who_waits_and_to_who_asks(tmp_path: Path) -> Non
             told.append(error)
 
     with pytest.raises(StoreFull), opened(LmdbStore(path, map_size=512 * 1024), waits, stores) as engine:
-        waiting = threading.Thread(target=wait, args=(engine.start(waits()),), daemon=True)
+        run = engine.start(waits())
+        waiting, late = (threading.Thread(target=wait, args=(run,), daemon=True) for _ in range(2))
         waiting.start()
         big = engine.start(stores(2_000_000))
         with pytest.raises(StoreFull):
@@ -258,8 +259,10 @@ def test_a_full_disk_is_told_to_who_waits_and_to_who_asks(tmp_path: Path) -> Non
             engine.start(waits())
         with pytest.raises(StoreFull):
             engine.until_idle()
-        waiting.join(TOO_LONG)
-    assert [type(error) for error in told] == [StoreFull]
+        late.start()
+        for each in (waiting, late):
+            each.join(TOO_LONG)
+    assert [type(error) for error in told] == [StoreFull, StoreFull]
 
 
 def test_an_engine_that_failed_can_be_opened_again(open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "continuum.workflow": ("continuum.durations", "continuum.errors", "continuum.place"),
     "continuum.retry": ("continuum.durations", "continuum.errors"),
     "continuum.place": (),
+    "continuum.context": ("continuum.errors",),
     "continuum.checks": (
         "continuum.command", "continuum.durations", "continuum.errors", "continuum.place", "continuum.workflow",
     ),
@@ -47,7 +48,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     ),
     "continuum.dag": ("continuum.branches", "continuum.commands", "continuum.errors", "continuum.steps"),
     MACHINE: (
-        MACHINE, "continuum.branches", "continuum.command", "continuum.commands", "continuum.durations",
+        MACHINE, "continuum.branches", "continuum.command", "continuum.commands", "continuum.context",
+        "continuum.durations",
         "continuum.errors", "continuum.journal", "continuum.place", "continuum.retry", "continuum.steps",
         "continuum.workflow",
     ),

@@ -12,7 +12,9 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
+from continuum.context import Context
 from continuum.durations import NANOSECONDS
 from continuum.engine.active import Active, Effect
 from continuum.engine.machine.requests import (
@@ -67,7 +69,9 @@ class Effects:
         command, options = request.command, request.command.options
         timeout = None if options.timeout is None else options.timeout / NANOSECONDS
         key = (active, request.position)
-        self._scheduler.performer.perform(Task(key, command.fn, command.args, options.executor, timeout, command.name))
+        context = partial(_context, active.record, request)
+        task = Task(key, command.fn, command.args, options.executor, timeout, command.name, context)
+        self._scheduler.performer.perform(task)
 
     def _look_up(self, active: Active, request: LookUp) -> None:
         self.sharing.look_up(active, request)
@@ -179,6 +183,15 @@ class Effects:
             done = SendDone(position, Value(None))
             self._scheduler.look_again()
         self._scheduler.answer(active, position, done)
+
+
+def _context(record: RunRecord, request: RunStep) -> Context:
+    """What a step can know of itself."""
+    position = position_text(request.position)
+    # The seed is the run's own, and another one for each workflow as which it goes on.
+    digest = hashlib.blake2b(f"step {position}".encode(), key=bytes.fromhex(record.seed), digest_size=16)
+    key = str(UUID(bytes=digest.digest(), version=4))
+    return Context(record.id, record.workflow, position, request.attempt, key)
 
 
 def _tells(child: RunRecord, parent: RunRecord, position: Position) -> bool:

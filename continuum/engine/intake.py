@@ -43,8 +43,8 @@ class Intake:
         active.retried, failed_at = active.state.rewind, active.state.failed_position()
         if active.retried and failed_at is not None:
             self._retry(active, taken, failed_at, now)
-        else:
-            active.feed(Started([entry for _, entry in taken.journal]), now)
+        elif (events := self._events(active, taken.messages)) is not None:
+            active.feed(Started([entry for _, entry in taken.journal], events=events), now)
         self.deliver(active, taken.messages, now)
         if active.successor is not None:
             self._stop(active, taken.messages, now)
@@ -56,6 +56,7 @@ class Intake:
             record.id,
             workflow.function(*args, **kwargs),
             seed=bytes.fromhex(record.seed),
+            workflow=record.workflow,
             label=f"workflow {record.workflow!r}, version {record.version!r}",
             generation=record.generation,
             deadline=record.deadline,
@@ -88,19 +89,38 @@ class Intake:
         active.messages.intersection_update(number for number, _ in messages)
         for number, message in messages:
             if active.ended:
-                return
+                break
             if number in active.messages:
                 continue
             if message.kind == "child" and message.generation != active.record.generation:
                 self._worklist.forget_message(active.batch, active.id, number)  # whoever called it has left
                 continue
-            active.messages.add(number)
-            try:
-                event = self._event(number, message)
-            except Exception as error:
-                active.block(f"a message to run {active.id!r} cannot be loaded: {type(error).__name__}: {error}")
-                return
-            active.feed(event, now)
+            event = self._told(active, number, message)
+            if event is not None:
+                active.feed(event, now)
+        if active.settlement is not None:  # the rest has come too late, and leaves with the run
+            active.messages.update(number for number, _ in messages)
+
+    def _events(self, active: Active, messages: Sequence[tuple[int, Message]]) -> list[EventArrived] | None:
+        """The events among the messages: the run is to know of them before it does anything."""
+        events = []
+        for number, message in messages:
+            if message.kind == "event":
+                event = self._told(active, number, message)
+                if event is None:
+                    return None
+                assert isinstance(event, EventArrived)
+                events.append(event)
+        return events
+
+    def _told(self, active: Active, number: int, message: Message) -> Event | None:
+        """A message that the run is told of now; None where it cannot be loaded, and the run is blocked."""
+        active.messages.add(number)
+        try:
+            return self._event(number, message)
+        except Exception as error:
+            active.block(f"a message to run {active.id!r} cannot be loaded: {type(error).__name__}: {error}")
+            return None
 
     def _retry(self, active: Active, taken: Taken, failed_at: Position, now: int) -> None:
         """Have the run go on from where it failed; what was recorded since is used again or taken back."""

@@ -1,8 +1,8 @@
 """What a process worker runs: requests come in by one pipe, replies go out by another, one by one.
 
-The first message is the pickled codec. A request is a pickled pair, the step's name and its pickled
-function and arguments; a reply is a pickled pair, whether the step failed and its outcome's payload.
-Each travels with its length in front.
+The first message is the pickled codec. A request is a pickled triple, the step's name, what it can know of
+itself, and its pickled function and arguments; a reply is a pickled pair, whether the step failed and its
+outcome's payload. Each travels with its length in front.
 
 The protocol takes the descriptors that the worker was started with as standard input and output for
 itself, so that a step which reads or prints cannot disturb it. The worker ends when its pipe closes,
@@ -19,6 +19,7 @@ import struct
 from contextlib import suppress
 from typing import IO, Any, Final
 
+from continuum.context import Context, enter
 from continuum.engine.calling import Codec, call
 from continuum.journal import Failure
 
@@ -66,9 +67,13 @@ def _give_to_steps(shown: int) -> None:
 
 def _serve(requests: IO[bytes], replies: IO[bytes], codec: Codec) -> None:
     while (request := read_message(requests)) is not None:
-        name, body = pickle.loads(request)
-        outcome = call(codec, name, _run, (body,))
-        write_message(replies, pickle.dumps((isinstance(outcome, Failure), outcome.data)))
+        write_message(replies, _reply(codec, *pickle.loads(request)))
+
+
+def _reply(codec: Codec, name: str, context: Context, body: bytes) -> bytes:
+    enter(lambda: context)
+    outcome = call(codec, name, _run, (body,))
+    return pickle.dumps((isinstance(outcome, Failure), outcome.data))
 
 
 def _run(body: bytes) -> Any:

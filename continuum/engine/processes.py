@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import cloudpickle
 
+from continuum.context import Context
 from continuum.engine.calling import Codec, result_name
 from continuum.engine.process_main import read_message, write_message
 from continuum.errors import StepCrashed, UnpicklableValue
@@ -140,10 +141,12 @@ class Processes:
         self._calls = 0
         self._changed = threading.Condition()
 
-    def perform(self, call: Call, name: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
+    def perform(
+        self, call: Call, name: str, fn: Callable[..., Any], args: tuple[Any, ...], context: Context
+    ) -> Outcome:
         """Run a step in a worker, on a thread that can wait for it. Whatever goes wrong is its outcome."""
         try:
-            request = _request(name, fn, args)
+            request = _request(name, fn, args, context)
             with self._counted():
                 failed, data = pickle.loads(self._exchange(call, name, request))
             if failed:
@@ -204,12 +207,12 @@ class Processes:
             self._leaving = [leaving for leaving in self._leaving if leaving.is_alive]
 
 
-def _request(name: str, fn: Callable[..., Any], args: tuple[Any, ...]) -> bytes:
+def _request(name: str, fn: Callable[..., Any], args: tuple[Any, ...], context: Context) -> bytes:
     try:
         body = cloudpickle.dumps((fn, args))
     except Exception as error:  # any code of the user's may run in a pickler
         raise UnpicklableValue(f"step {name!r} cannot be sent to a process: {error}") from error
-    return pickle.dumps((name, body))
+    return pickle.dumps((name, context, body))
 
 
 def _ending(code: int) -> str:

@@ -63,6 +63,9 @@ WINDOW: Final = 200
 Enough to share a commit, and few enough to stay in the processor's cache.
 """
 
+GIVE_WAY: Final = 0.001
+"""Seconds for which the loop lets the committer write, at the most, before the disk is waited for side by side."""
+
 LINE: Final = 1_000
 """How many runs that this engine started itself may wait in memory to be begun."""
 
@@ -244,7 +247,9 @@ class Scheduler:
     def nudge(self, nudge: Nudge) -> None:
         """Something came for a run that is in memory."""
         if nudge.run_id in self._line:
-            self._take_up(self._line.pop(nudge.run_id))
+            taken = self._line.pop(nudge.run_id)
+            taken.messages = nudge.messages
+            self._take_up(taken)
         active = self._runs.get(nudge.run_id)
         if active is None or active.ended:  # it is just leaving
             self._lookout.look_again()
@@ -333,7 +338,8 @@ class Scheduler:
             work = [self._close(active, now) for active in touched.values()]
             if any(batch is not None for batch, _ in work):
                 self._committing = True
-                self.committer.submit(Job(lambda view, work=work: work, self._committed))  # type: ignore[misc]
+                job: Job[Closed] = Job(lambda view, work=work: work, self._committed)  # type: ignore[misc]
+                self.committer.submit(job, give_way=GIVE_WAY)
             else:
                 for _, closed in work:
                     self._perform(*closed)

@@ -24,6 +24,7 @@ from typing import Any, Literal, Self, TypeAlias
 import anyio
 from anyio.abc import TaskGroup
 
+from continuum.context import Context, enter, leave
 from continuum.engine.calling import Codec, call, is_async, result_name
 from continuum.engine.deadlines import Deadlines
 from continuum.engine.processes import Call, Processes
@@ -39,10 +40,14 @@ __all__ = ["Codec", "Performer", "Task"]
 Executor: TypeAlias = Literal["thread", "inline", "process"]
 
 
+def _nobodys() -> Context:
+    return Context("", "")
+
+
 class Task:
     """A step to be performed. Without an `executor` async functions run on the loop, others on a thread.
 
-    `key` is unique among those in hand; `timeout` is in seconds.
+    `key` is unique among those in hand; `timeout` is in seconds; `context` makes what the step can know of itself.
     """
 
     # What has become of it; for the performer alone.
@@ -60,6 +65,7 @@ class Task:
         executor: Executor | None = None,
         timeout: float | None = None,
         name: str = "step",
+        context: Callable[[], Context] = _nobodys,
     ) -> None:
         self.key = key
         self.fn = fn
@@ -67,6 +73,7 @@ class Task:
         self.executor = executor
         self.timeout = timeout
         self.name = name
+        self.context = context
 
 
 class Performer:
@@ -186,6 +193,7 @@ class Performer:
     # Running
 
     def _run_inline(self, task: Task) -> None:
+        token = enter(task.context)
         try:
             value = task.fn(*task.args)
         except KeyboardInterrupt:
@@ -198,6 +206,8 @@ class Performer:
                 self._start_on_loop(task)
             else:
                 self._settle(task, self._codec.outcome(value, result_name(task.name)))
+        finally:
+            leave(token)
 
     def _run_off_loop(self, task: Task) -> None:
         """On a thread: run what is still wanted, and come back in any case."""
@@ -205,8 +215,9 @@ class Performer:
         if task.over:
             pass
         elif task.call is not None:
-            outcome = self._processes.perform(task.call, task.name, task.fn, task.args)
+            outcome = self._processes.perform(task.call, task.name, task.fn, task.args, task.context())
         else:
+            enter(task.context)  # the thread has a context of its own for each job
             outcome = call(self._codec, task.name, task.fn, task.args)
         self._landed.post((task, outcome))
 
@@ -220,6 +231,7 @@ class Performer:
             task.scope = scope
             if task.timeout is not None:
                 scope.deadline = anyio.current_time() + task.timeout
+            token = enter(task.context)
             try:
                 value = await (task.fn(*task.args) if task.awaitable is None else task.awaitable)
                 outcome = self._codec.outcome(value, result_name(task.name))
@@ -227,6 +239,7 @@ class Performer:
                 raise
             except BaseException as error:
                 outcome = self._failed_on_loop(task, scope, error)
+            leave(token)  # a task whose context was changed would not be used again
             if outcome is not None and not task.over:
                 self._settle(task, outcome)
         finally:

@@ -20,7 +20,7 @@ from weakref import WeakSet
 from continuum.errors import CommitUnknown, StoreClosed, StoreFull
 from continuum.store.ledger import Plan
 from continuum.store.protocol import Batch, Store, View
-from continuum.store.switching import prompt_switching
+from continuum.store.switching import Turn
 
 __all__ = ["Committer", "Job", "Plans", "single"]
 
@@ -83,15 +83,25 @@ class Committer:
         self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._broken: Exception | None = None  # the store refuses work since this
         self._closed = False
+        self._turn = Turn()
         self._thread = threading.Thread(target=self._run, name="continuum-committer", daemon=True)
         self._thread.start()
         _living.add(self)
 
-    def submit(self, job: Job[Any]) -> None:
-        """Put a job in line. Raises StoreClosed after close."""
+    def submit(self, job: Job[Any], *, give_way: float = 0.0) -> None:
+        """Put a job in line. Raises StoreClosed after close.
+
+        A caller that goes on with work in Python would be in the way of a large job, and it in the caller's:
+        it may `give_way` until only the disk is waited for, so many seconds at most.
+        """
         if self._closed:
             raise StoreClosed(f"the engine on {self._store.location} is closed")
+        if not give_way:
+            self._queue.put(job)
+            return
+        self._turn.expect()
         self._queue.put(job)
+        self._turn.wait(give_way)
 
     def close(self) -> None:
         """Carry out what is in line, then end. May be called more than once."""
@@ -124,7 +134,7 @@ class Committer:
         try:
             if self._broken is not None:
                 raise self._broken
-            with prompt_switching():
+            with self._turn:
                 with self._store.view() as view:
                     asked = [job.ask(view) for job in jobs]
                 batches = [batch for batches in asked for batch in batches]

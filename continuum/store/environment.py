@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 import lmdb
 
 from continuum.errors import CommitUnknown, ContinuumError, ForkedStore, StoreClosed, StoreError
-from continuum.store import directory, trouble
+from continuum.store import directory, switching, trouble
 from continuum.store.system import system
 from continuum.store.watchers import Watchers
 
@@ -173,6 +173,7 @@ class Environment:
 
     def _commit(self, txn: Transaction) -> None:
         number = txn.id()
+        switching.at_the_disk()
         try:
             txn.commit()
         except lmdb.Error as error:

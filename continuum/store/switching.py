@@ -1,40 +1,75 @@
-"""Letting a thread that works on the store get the interpreter back soon.
+"""Letting a thread that works on the store have the interpreter.
 
 LMDB's binding lets go of the interpreter's lock at every single get and put. Beside a thread that is
 busy in Python each of them would then wait for a whole switch interval, five milliseconds, before it
-goes on: a commit of a thousand small records was seen to take 260 times as long as alone.
+goes on: a commit of a thousand small records was seen to take 260 times as long as alone. So the interval
+is short meanwhile. Even so two threads that take the interpreter from each other at every put are slow
+both: one that can wait lets the other have its :class:`Turn`, up to where that waits for the disk.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["prompt_switching"]
+__all__ = ["Turn", "at_the_disk"]
 
 _PROMPT: Final = 5e-5  # seconds
 
 _lock = threading.Lock()
 _users = 0
 _usual = 0.0
+_current = threading.local()
 
 
-@contextmanager
-def prompt_switching() -> Iterator[None]:
-    """While any thread is inside, the interpreter switches threads after 50 microseconds at most."""
-    global _users, _usual
-    with _lock:
-        _users += 1
-        if _users == 1:
-            _usual = sys.getswitchinterval()
-            sys.setswitchinterval(min(_usual, _PROMPT))
-    try:
-        yield
-    finally:
+class Turn:
+    """What one thread does at the store, each time in a ``with`` block, while another may wait for it.
+
+    While any thread is inside, the interpreter switches threads after 50 microseconds at most.
+    """
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._over.set()
+        self._at_the_disk = False
+
+    def expect(self) -> None:
+        """It is to come now: whoever waits from here on waits for it, unless an earlier one is at the disk."""
+        if not self._at_the_disk:
+            self._over.clear()
+
+    def wait(self, seconds: float) -> None:
+        """Return when it has come to the disk, or to its end, or when the time is over."""
+        self._over.wait(seconds)
+
+    def go_to_the_disk(self) -> None:
+        """What is left needs no interpreter."""
+        self._at_the_disk = True
+        self._over.set()
+
+    def __enter__(self) -> None:
+        global _users, _usual
+        _current.turn = self
+        with _lock:
+            _users += 1
+            if _users == 1:
+                _usual = sys.getswitchinterval()
+                sys.setswitchinterval(min(_usual, _PROMPT))
+
+    def __exit__(self, *error: object) -> None:
+        global _users
+        _current.turn = None
         with _lock:
             _users -= 1
             if not _users:
                 sys.setswitchinterval(_usual)
+        self._at_the_disk = False
+        self._over.set()
+
+
+def at_the_disk() -> None:
+    """Tell, from within a turn, that it waits for nothing but the disk from here on."""
+    turn: Turn | None = getattr(_current, "turn", None)
+    if turn is not None:
+        turn.go_to_the_disk()

@@ -19,6 +19,7 @@ from anyio.to_thread import run_sync
 from hosts import is_gone
 from posted import TOO_LONG, Posted, until
 
+from continuum.context import Context
 from continuum.engine import processes
 from continuum.engine.processes import Call
 from continuum.engine.steps import Performer, Task
@@ -371,8 +372,8 @@ def test_a_worker_killed_just_as_its_reply_came_is_not_used_again(monkeypatch: p
 
     monkeypatch.setattr(processes, "Worker", Racing)
     pool = processes.Processes(Codec())
-    assert isinstance(pool.perform(call, "a", abs, (1,)), Failure)
-    second = pool.perform(Call(), "b", abs, (1,))
+    assert isinstance(pool.perform(call, "a", abs, (1,), Context("run-1", "order")), Failure)
+    second = pool.perform(Call(), "b", abs, (1,), Context("run-1", "order"))
     assert isinstance(second, Value)
     assert [worker.kills for worker in workers] == [1, 0]
 

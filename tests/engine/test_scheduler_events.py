@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hosts import TOO_LONG, OpenEngine, eventually
 
-from continuum import Race, Receive, Save, Sleep, workflow
+from continuum import Ensure, Handle, Race, Receive, Save, Sleep, workflow
 from continuum.errors import ReceiveTimeout, RunCancelled, RunFailed, RunFinished, RunNotFound
 
 
@@ -69,6 +69,60 @@ def test_events_of_several_senders_at_once_are_received_once_each_and_in_the_ord
         received = run.result(TOO_LONG)
         for sender in range(4):
             assert [number for each, number in received if each == sender] == list(range(25))
+
+
+@workflow
+def handle(together: int) -> Any:
+    seen: list[int] = []
+    yield Handle("event", seen.append)
+    first = list(seen)
+    yield Ensure(lambda: len(seen) >= together)
+    yield Receive("go on")
+    return first, seen
+
+
+def test_the_first_handler_gets_all_that_was_sent_while_the_run_was_pending(open_engine: OpenEngine) -> None:
+    with open_engine(work=False) as client:
+        run = client.start(handle(3), id="r")
+        run.send("event", 0)
+        run.send("other")
+        run.send("event", 1)
+    with open_engine(handle) as engine:
+        run = engine.run("r")
+        eventually(lambda: run.status() == "waiting")
+        run.send("event", 2)
+        eventually(lambda: run.describe().waiting_for == "receive 'go on'")
+    with open_engine(handle) as engine:  # replayed
+        run = engine.run("r")
+        run.send("go on")
+        assert run.result(TOO_LONG) == ([0, 1], [0, 1, 2])
+
+
+def test_an_event_that_cannot_be_loaded_blocks_the_run_before_it_does_anything(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    @workflow
+    def begins() -> Any:
+        yield Save(begun.append, "begun", executor="inline")
+        return (yield Receive("event"))
+
+    with open_engine(work=False) as client:
+        run = client.start(begins(), id="r")
+        run.send("event", Moved())
+    with monkeypatch.context() as patched, open_engine(begins) as engine:
+        patched.delattr(f"{__name__}.Moved")
+        run = engine.run("r")
+        eventually(lambda: run.status() == "blocked")
+        assert "a message to run 'r' cannot be loaded: AttributeError" in run.describe().reason
+        assert begun == []
+    with open_engine(begins) as engine:
+        assert isinstance(engine.run("r").result(TOO_LONG), Moved)
+
+
+class Moved:
+    """What was sent and is not there when it is to be received."""
 
 
 def test_events_sent_while_the_run_is_pending_are_kept_in_order(open_engine: OpenEngine) -> None:

@@ -11,8 +11,9 @@ import pytest
 from hosts import TOO_LONG
 from posted import until
 
-from continuum import All, AsyncEngine, AsyncRun, Race, Save, workflow
+from continuum import All, AsyncEngine, AsyncRun, Race, Receive, Save, workflow
 from continuum.errors import RunFailed
+from continuum.store import keys
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
 
@@ -95,3 +96,21 @@ async def test_a_run_that_ends_while_an_earlier_batch_of_it_is_being_committed(e
         assert [step.value for step in (await engine.run("r").history())[:2]] == ["first", "second"]
     assert begun == ["first", "second"], "a step was begun that had been called off"
     assert reached == ["the end"]
+
+
+async def test_what_came_too_late_to_matter_leaves_with_the_run() -> None:
+    @workflow
+    def waits() -> Any:
+        return (yield Receive("go"))
+
+    space = Space()
+    async with AsyncEngine(MemoryStore(space), workflows=[waits], grace=0.0) as engine:
+        await engine.start(waits(), id="r")
+        await engine.until_idle()
+    async with AsyncEngine(MemoryStore(space), workflows=[waits], work=False) as client:
+        await client.run("r").send("go", 1)
+        await client.run("r").cancel("too late")
+    async with AsyncEngine(MemoryStore(space), workflows=[waits], grace=0.0) as engine:
+        assert await engine.run("r").result() == 1
+    with MemoryStore(space).view() as view:
+        assert not list(view.scan(keys.inbox_prefix("r")))

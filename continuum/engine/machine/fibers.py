@@ -186,6 +186,11 @@ class Fibers:
             fiber.waits_for = fiber.frame = None  # nothing keeps it in memory
         self._alive.clear()
 
+    def close(self) -> None:
+        """Let go of the machine too, which would stay in memory otherwise until the collector comes round."""
+        self.discard()
+        self._issue = self._withdraw = self._failed = _over
+
     # A fiber goes on
 
     def _advance(self, fiber: Fiber, outcome: Outcome) -> None:
@@ -286,6 +291,10 @@ class Fibers:
         verdict = Value(group.results) if group.verdict is None else group.verdict
         self._journal.meet(group.position, group.kind, "", summary(group, verdict), group.fiber)
         self.resume(group.fiber, verdict)
+
+
+def _over(*args: object) -> None:
+    raise AssertionError("the fibers of a machine that was discarded do nothing any more")
 
 
 def is_ours(body: Body) -> bool:

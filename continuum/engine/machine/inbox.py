@@ -7,7 +7,7 @@ waits for.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from continuum.engine.machine.fibers import Waiting
@@ -48,6 +48,19 @@ class Inbox:
         self._receivers: dict[str, dict[Position, Waiting]] = {}
         self.ready: dict[str, None] = {}  # names that have an event and someone to take it
         self.handlers: dict[str, Handler] = {}
+        self._held = False
+
+    def hold(self, events: Iterable[EventArrived]) -> None:
+        """Keep events that no receiver is given before :meth:`release`; new handlers are, as they are set."""
+        self._held = True
+        for event in events:
+            self.arrive(event)
+
+    def release(self) -> None:
+        """Give events to who takes them, from now on."""
+        self._held = False
+        for name in self.events:
+            self._look(name)
 
     def arrive(self, event: EventArrived) -> None:
         """Keep an event until someone takes it."""
@@ -100,5 +113,5 @@ class Inbox:
         return self.handlers.get(name)
 
     def _look(self, name: str) -> None:
-        if name in self.events and self._taker(name) is not None:
+        if not self._held and name in self.events and self._taker(name) is not None:
             self.ready[name] = None

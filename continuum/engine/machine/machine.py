@@ -17,10 +17,12 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 from continuum.commands import MISSING, Call, Command, Ensure, Receive, Save, Sleep
+from continuum.context import Context, enter, leave
 from continuum.durations import datetime_of
 from continuum.engine.machine.attempts import attempt_failed, begin_attempts, next_attempt, note_attempt
 from continuum.engine.machine.failures import Failures
@@ -63,7 +65,7 @@ _DEADLINE: Final = "deadline"
 class Machine:
     """The state of one run, as its journal and its code make it.
 
-    `body` is a fresh generator of the workflow; `seed` is where its random numbers come from;
+    `body` is a fresh generator of the `workflow` of that name; `seed` is where its random numbers come from;
     `deadline`, in nanoseconds since the epoch, ends it as timed out. `generation` counts how often it
     has gone on by ContinueUsing: positions begin anew with each, so the ids made from them tell it.
     `encode` gives a value as a replay will see it, or the error of one that cannot be recorded, which the
@@ -77,6 +79,7 @@ class Machine:
         body: Body,
         *,
         seed: bytes,
+        workflow: str = "",
         label: str = "",
         generation: int = 0,
         deadline: int | None = None,
@@ -85,6 +88,7 @@ class Machine:
         adopt: Callable[[Body], Body] | None = None,
     ) -> None:
         self.run_id = run_id
+        self._context = partial(Context, run_id, workflow)
         self.family = f"{run_id}#{generation}" if generation else run_id  # what its children's ids begin with
         self.finished = False
         self._seed = seed
@@ -114,18 +118,21 @@ class Machine:
         self.journal.now = now
         if self.finished:
             return requests
+        token = enter(self._context)
         try:
             _EVENTS[type(event)](self, event)
             self._settle_down()
         except ReplayMismatch as error:
             self.finished = True
             return [Mismatch(error)]
+        finally:
+            leave(token)
         return requests
 
     def discard(self) -> None:
         """Let go of the generators; the machine is not used any more."""
         self.finished = True
-        self.fibers.discard()
+        self.fibers.close()
 
     def waiting_for(self) -> str:
         """What the run waits for, for people: ``receive 'approved', sleep until ...``."""
@@ -335,14 +342,20 @@ class Machine:
     # Events
 
     def _started(self, event: Started) -> None:
+        self._load(event)
+        self.inbox.hold(event.events)
+        if self._deadline is not None:
+            self.wake_at((), self._deadline)
+        self._settle_down()
+        self.inbox.release()  # only now: whatever an event may call off has been asked for
+
+    def _load(self, event: Started) -> None:
         self.journal.load(event.journal, event.recall)
         first = self.journal.peek()
         if first is not None and first.kind is Kind.PUBLISH and not first.position:  # of earlier generations
             assert isinstance(first.outcome, Value)
             self.state = first.outcome.value
             self.journal.take()
-        if self._deadline is not None:
-            self.wake_at((), self._deadline)
 
     def _step_done(self, event: StepDone) -> None:
         waiting = self._waiting.get(event.position)

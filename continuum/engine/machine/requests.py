@@ -49,13 +49,15 @@ __all__ = [
 
 @record
 class Started:
-    """The run is taken up; `journal` holds what was recorded of it so far, in order.
+    """The run is taken up; `journal` is what was recorded of it so far, in order, `events` are in its inbox.
 
-    In a retry that is what was recorded before the failure, and `recall` what came after it.
+    In a retry `journal` is what was recorded before the failure, and `recall` what came after it. It is told
+    of its events later: those that it took since come first.
     """
 
     journal: Sequence[Entry]
     recall: Recall | None = None
+    events: Sequence[EventArrived] = ()
 
 
 @record

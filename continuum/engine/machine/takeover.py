@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from continuum.context import enter, leave
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Started
 from continuum.engine.machine.snapshot import Snapshot, take
@@ -28,12 +29,14 @@ def rehearse(machine: Machine, journal: Sequence[Entry], now: int) -> str | None
     """
     machine.journal.now = now
     machine.journal.requests = []
+    token = enter(machine._context)
     try:
-        machine._started(Started(journal))
-        machine.journal.requests.clear()  # the deadline is looked after already
+        machine._load(Started(journal))
         _replay(machine)
     except ReplayMismatch as error:
         return str(error)
+    finally:
+        leave(token)
     if machine.finished:
         return "its code comes to an end where the run goes on"
     return "its code does more than is recorded" if machine.journal.requests else None

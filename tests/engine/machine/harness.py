@@ -131,20 +131,21 @@ class Play:
         self.settled: Settle | None = None
         self.mismatch: ReplayMismatch | None = None
         self.cuts = [len(self.journal)]
+        taken = {entry.ref for entry in self.journal if entry.kind in TAKES}
         recorded: Sequence[Entry] = [deepcopy(entry) for entry in self.journal[kept.behind if kept else 0 :]]
         if failed_at is None:
             self.machine = self._make()
             self._completed = _completed(self.journal)
-            self.feed(Started(recorded))
+            self.feed(Started(recorded, events=[event for event in self.events if event.ref not in taken]))
         else:
             self.machine, recorded, requests = retry(self._make, recorded, failed_at, now)
             self.journal[kept.behind if kept else 0 :] = recorded
             self._completed = _completed(self.journal)
             self._take_all(requests)
-        taken = {entry.ref for entry in self.journal if entry.kind in TAKES}
-        for event in self.events:
-            if event.ref not in taken:
-                self.feed(event)
+            taken = {entry.ref for entry in self.journal if entry.kind in TAKES}
+            for event in self.events:
+                if event.ref not in taken:
+                    self.feed(event)
 
     def replay(
         self, cut: int | None = None, invocation: Invocation[Any] | None = None, kept: Kept | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Generator
 from typing import Any
 
@@ -9,6 +11,8 @@ import pytest
 from harness import Play, do
 
 from continuum import All, BadCommand, Cancelled, Map, Now, Race, Receive, Save, Sleep, workflow
+from continuum.engine.machine.machine import Machine
+from continuum.engine.machine.requests import RunStep, Started, StepDone
 from continuum.journal import Kind, Status, Value
 
 Body = Generator[Any, Any, Any]
@@ -340,3 +344,23 @@ def test_a_command_that_was_yielded_twice_runs_twice() -> None:
     play.done("0", 1)
     play.done("1", 2)
     assert play.result == [1, 2]
+
+
+def test_a_run_that_is_over_leaves_memory_without_the_collector_of_cycles() -> None:
+    machine = Machine("run-1", together().body(), seed=b"seed")
+    gone = weakref.ref(machine)
+    gc.disable()
+    try:
+        steps = [each for each in machine.feed(Started([]), 0) if isinstance(each, RunStep)]
+        for step in steps:
+            machine.feed(StepDone(step.position, Value(step.command.name)), 0)
+        assert machine.finished
+        del machine, step, steps
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+@workflow
+def together() -> Body:
+    return (yield All(do("left"), chain("right")))

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from harness import Play, do
 
-from continuum import All, Call, Handle, Race, RunFailed, RunFinished, Send, Start, workflow
+from continuum import All, Call, Handle, Race, Receive, RunFailed, RunFinished, Send, Start, workflow
 from continuum.durations import NANOSECONDS
-from continuum.engine.machine.requests import CancelChild, ChildDone, SendEvent, StartChild
+from continuum.engine.machine.requests import CancelChild, ChildDone, EventArrived, SendEvent, StartChild
 from continuum.journal import Kind, Status, Value
 
 Body = Generator[Any, Any, Any]
@@ -117,6 +117,16 @@ def test_a_child_that_nobody_waits_for_any_more_is_cancelled() -> None:
     (cancelled,) = (request for request in play.done("a") if isinstance(request, CancelChild))
     assert (cancelled.run_id, cancelled.reason) == ("run-1/0.1.0", "another branch won the race")
     assert play.recorded(Kind.CALL) == ["0.1.0 call child"]
+
+
+def test_a_child_of_an_earlier_life_is_cancelled_by_an_event_that_waits_as_the_run_is_taken_up() -> None:
+    @workflow
+    def race() -> Body:
+        return (yield Race(Call(child(), id="c"), Receive("enough")))
+
+    play = Play(race(), events=[EventArrived(1, "enough", Value(None))])
+    assert play.result == (1, None)
+    assert play.stopped == ["c"]
 
 
 def test_a_child_of_a_cancelled_run_is_cancelled_with_its_reason() -> None:

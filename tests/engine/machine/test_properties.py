@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from driver import Driver, choices
 from harness import Play
 from hypothesis import given, note
 from hypothesis import strategies as st
 from programs import (
     Block,
-    Driver,
     Node,
-    choices,
     examples,
     mistaken,
     plain_programs,

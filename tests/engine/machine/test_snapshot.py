@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import Kept, Play, name_of
 from rerun import from_bytes, rerun, taken, to_bytes
-from stories import STORIES, Oops, Story, delegating, each, junk, keeping, sequence
+from stories import STORIES, Oops, Story, delegating, each, junk, keeping, sequence, telling
 
 from continuum import (
     All,
@@ -155,6 +155,13 @@ def test_errors_that_nothing_holds_need_not_be_kept() -> None:
     assert from_bytes(to_bytes(snapshot))["failures"] != []  # the generator was sent it
     snapshot["fibers"] = []
     assert from_bytes(to_bytes(snapshot))["failures"] == []
+
+
+def test_code_is_told_which_run_it_belongs_to() -> None:
+    play = Play(telling(), adopt=rerun)
+    again = play.replay(kept=kept(play))
+    again.done("a")
+    assert again.result == "run-1"
 
 
 def test_a_retry_goes_on_from_a_state_that_was_kept_before_the_failure() -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from driver import Driver, choices
 from harness import Body, Kept, Play
 from hypothesis import given, note
 from hypothesis import strategies as st
 from programs import (
     Block,
-    Driver,
-    choices,
     examples,
     program,
     programs,

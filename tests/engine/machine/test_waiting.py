@@ -11,8 +11,8 @@ from harness import START, Play, do
 
 from continuum import All, Ensure, EnsureTimeout, Handle, Race, Receive, ReceiveTimeout, Sleep, workflow
 from continuum.durations import NANOSECONDS, datetime_of
-from continuum.engine.machine.requests import TimerFired, WakeAt
-from continuum.journal import Entry, Kind, Status
+from continuum.engine.machine.requests import EventArrived, TimerFired, WakeAt
+from continuum.journal import Entry, Kind, Status, Value
 
 Body = Generator[Any, Any, Any]
 
@@ -267,6 +267,33 @@ def test_a_handler_takes_what_came_before_it_at_once() -> None:
     play.done("after")
     assert play.result == play.replay().result == ([1, 2], [1, 2, 3])
     assert play.recorded(Kind.EVENT) == ["1.0 event tick", "1.1 event tick", "1.2 event tick"]
+
+
+def test_the_first_handler_takes_what_came_before_the_run_was_taken_up() -> None:
+    @workflow
+    def handles() -> Body:
+        seen: list[Any] = []
+        yield Handle("tick", seen.append)
+        now = list(seen)
+        yield do("after")
+        return now, seen
+
+    sent = [EventArrived(number, "tick", Value(number)) for number in (1, 2)]
+    play = Play(handles(), events=sent)
+    play.send("tick", 3)
+    for cut in play.cuts[1:]:
+        again = play.replay(cut)
+        again.done("after")
+        assert again.result == ([1, 2], [1, 2, 3])
+        assert again.recorded(Kind.EVENT) == ["0.0 event tick", "0.1 event tick", "0.2 event tick"]
+
+
+def test_an_event_that_came_before_the_run_was_taken_up_has_come_in_no_time() -> None:
+    @workflow
+    def receives() -> Body:
+        return (yield Receive("go", timeout=0, default="nothing"))
+
+    assert Play(receives(), events=[EventArrived(1, "go", Value("well"))]).result == "well"
 
 
 def test_every_cut_of_a_handled_run_replays() -> None:

@@ -1,13 +1,14 @@
-"""Random workflows for the property tests: trees of commands, a generator that runs them, a host that answers."""
+"""Random workflows for the property tests: trees of commands, and the generator that runs them."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness import Play, do
+from anyio.lowlevel import checkpoint
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -29,17 +30,14 @@ from continuum import (
     Receive,
     Retry,
     Revert,
-    RunFailed,
-    RunNotFound,
+    Save,
     Send,
     Sleep,
     Start,
     Uuid4,
+    step,
     workflow,
 )
-from continuum.durations import NANOSECONDS
-from continuum.engine.machine.requests import LookUp, RunStep, SendEvent, StartChild, StepKnown, StepWanted
-from continuum.journal import Value, position_text
 
 Body = Generator[Any, Any, Any]
 
@@ -63,7 +61,14 @@ class Fault(Exception):
 
 
 mistaken: list[str] = []  # steps that were given the result of another one
+calls: Counter[int] = Counter()  # of steps, by the node that they belong to
 
+
+def at_once() -> int:
+    return 0
+
+
+pace: Callable[[], int] = at_once  # after how many rounds of the loop the next step is over
 
 # Programs
 
@@ -76,6 +81,7 @@ class Node:
     number: int = 0
     blocks: tuple[tuple[Node, ...], ...] = ()
     flag: bool = False
+    serial: int = 0
 
 
 Block = tuple[Node, ...]
@@ -88,6 +94,7 @@ class Choices:
 
     def __init__(self, source: bytes) -> None:
         self._left = iter(source)
+        self.made = 0  # nodes
 
     def __call__(self, below: int) -> int:
         """A number below that."""
@@ -126,7 +133,9 @@ class Grammar:
         kind, number, flag = kinds[choose(len(kinds))], choose(4), bool(choose(2))
         blocks = BLOCKS.get(kind, 0)
         blocks += choose(3) if blocks == 1 else 0
-        return Node(kind, number, tuple(self.block(choose, depth - 1) for _ in range(blocks)), flag)
+        choose.made += 1
+        serial = choose.made
+        return Node(kind, number, tuple(self.block(choose, depth - 1) for _ in range(blocks)), flag, serial)
 
     def programs(self) -> st.SearchStrategy[Block]:
         """Made from bytes, which is ten times as fast as from a strategy for each part."""
@@ -180,8 +189,25 @@ def branch(block: Block, scope: Scope) -> Body:
 
 @workflow
 def child(number: int) -> Body:
-    yield from ()
-    raise AssertionError("the machine runs no child")
+    yield Sleep(number)
+    if number == 3:
+        raise StepError("child")
+    return number
+
+
+async def perform(failures: int, tag: int = 0) -> tuple[str, int]:
+    """The step of all these workflows. The machine calls no step: what comes of it is up to its host."""
+    for _ in range(pace()):
+        await checkpoint()
+    calls[tag] += 1
+    if failures == 9 or calls[tag] <= failures:
+        raise StepError(f"call {calls[tag]}")
+    return f"call {calls[tag]}", tag
+
+
+@step(executor="inline")
+def undo(result: Any) -> Any:
+    return result
 
 
 def _run(block: Block, scope: Scope) -> Body:
@@ -192,30 +218,24 @@ def _run(block: Block, scope: Scope) -> Body:
 
 
 def _save(node: Node, scope: Scope) -> Body:
-    compensate = _undo if node.flag else None
-    result = yield do("step", FAILURES[node.number], id(node), retry=Retry(2, delay=1), compensate=compensate)
-    if result[1] != id(node):
+    compensate = undo if node.flag else None
+    result = yield Save(perform, FAILURES[node.number], node.serial, retry=Retry(2, delay=1), compensate=compensate)
+    if result[1] != node.serial:
         mistaken.append(f"{node} was given {result}")
     return result[0]
 
 
 def _uncertain(node: Node, scope: Scope) -> Body:
-    return (yield do("step", FAILURES[node.number], at_most_once=True, retry=Retry(2, delay=1)))
+    return (yield Save(perform, FAILURES[node.number], at_most_once=True, retry=Retry(2, delay=1)))
 
 
 def _shared(node: Node, scope: Scope) -> Body:
-    compensate = _undo if node.flag else None
-    return (yield do("step", FAILURES[node.number], retry=Retry(2, delay=1), compensate=compensate, once="key"))
+    compensate = undo if node.flag else None
+    return (yield Save(perform, FAILURES[node.number], retry=Retry(2, delay=1), compensate=compensate, once="key"))
 
 
 def _hurried(node: Node, scope: Scope) -> Body:
-    return (yield do("step", FAILURES[node.number], retry=Retry(9, delay=1, max_elapsed=node.number + 1)))
-
-
-def _undo(result: object) -> None: ...
-
-
-def _step(failures: int) -> None: ...
+    return (yield Save(perform, FAILURES[node.number], retry=Retry(9, delay=1, max_elapsed=node.number + 1)))
 
 
 def _receive(node: Node, scope: Scope) -> Body:
@@ -239,7 +259,7 @@ def _boom(node: Node, scope: Scope) -> Body:
     if not scope.mended:
         raise Fault("no good")
     if node.flag:
-        yield do("step", 0)
+        yield Save(perform, 0)
 
 
 def _group(node: Node, scope: Scope) -> Body:
@@ -263,7 +283,7 @@ def _map(node: Node, scope: Scope) -> Body:
 
 
 def _steps(node: Node, scope: Scope) -> Body:
-    return (yield Map(_step, FAILURES[node.number :], limit=node.number or None, return_exceptions=node.flag))
+    return (yield Map(perform, FAILURES[node.number :], limit=node.number or None, return_exceptions=node.flag))
 
 
 def _finally(node: Node, scope: Scope) -> Body:
@@ -338,61 +358,3 @@ _ROWS: dict[str, Callable[[Node, Scope], Body]] = {
     "catch": _catch,
     "stubborn": _stubborn,
 }
-
-
-# Their host
-
-choices = st.binary(min_size=30, max_size=90)
-
-
-class Driver:
-    """Answers plays at random, by these choices. Steps and children fail as their program says."""
-
-    def __init__(self, choices: bytes, *, failing: bool = True) -> None:
-        self.choose = Choices(choices)
-        self.failing = failing
-        self.undone: list[Any] = []  # results that were compensated
-
-    def drive(self, play: Play, moves: int = 20, cancels: bool = False) -> None:
-        """So many moves at random, then whatever is needed to come to an end."""
-        for number in range(moves + 400):
-            if play.settled is not None or play.mismatch is not None:
-                return
-            self.move(play, number, at_random=number < moves, cancels=cancels)
-        raise AssertionError(f"it does not come to an end; it waits for {play.machine.waiting_for()}")
-
-    def move(self, play: Play, number: int, *, at_random: bool = True, cancels: bool = False) -> None:
-        """Let one thing happen."""
-        if at_random and cancels and not self.choose(12):
-            play.cancel("enough")
-        elif at_random and not self.choose(4):
-            play.send("ab"[self.choose(2)], number)
-        elif play.in_flight and not (at_random and play.timers and not self.choose(4)):
-            self._complete(play, self.choose(len(play.in_flight)) if at_random else 0)
-        elif play.timers:
-            play.tick(max(0, min(play.timers.values()) - play.now) / NANOSECONDS)
-        else:
-            play.send("ab"[number % 2], number)
-
-    def _complete(self, play: Play, index: int) -> None:
-        position, request = list(play.in_flight.items())[index]
-        where = position_text(position)
-        match request:
-            case LookUp():
-                known = StepKnown(position, Value("of another"))
-                play.feed(StepWanted(position) if self.choose(2) else known)
-            case RunStep(command=command) if command.name.startswith("undo"):
-                self.undone.append(command.args[0])
-                play.done(where)
-            case RunStep(command=command, attempt=attempt) if self.failing and attempt <= command.args[0]:
-                play.fails(where, StepError(where))
-            case RunStep(command=command):
-                play.done(where, (where, *command.args[1:]))
-            case StartChild(invocation=invocation, awaited=True) if self.failing and invocation.args[0] == 3:
-                play.fails(where, RunFailed(where, "failed"))
-            case SendEvent(payload=3) if self.failing:
-                play.fails(where, RunNotFound("another"))
-            case StartChild(run_id=run_id, awaited=False):
-                play.done(where, run_id)
-            case _:
-                play.done(where, where)
