@@ -129,6 +129,12 @@ class Machine:
             leave(token)
         return requests
 
+    def begin_anew(self, position: Position) -> None:
+        """Forget the attempts at what waits there, if anything does, and its timer: a retry begins with the first."""
+        waiting = self._waiting.get(position)
+        if waiting is not None:
+            waiting.attempts, waiting.due, waiting.limit, waiting.mark, waiting.begun = 0, None, None, None, False
+
     def discard(self) -> None:
         """Let go of the generators; the machine is not used any more."""
         self.finished = True
