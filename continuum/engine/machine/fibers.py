@@ -60,8 +60,8 @@ class Fiber:
         while _is_lone(fiber.body) and fiber.group is not None:
             fiber = fiber.group.fiber
         body: Any = fiber.body
-        if type(body) is not GeneratorType:  # what stands in for one says it itself
-            return str(body.where()) if hasattr(body, "where") else type(body).__qualname__
+        if type(body) is not GeneratorType:
+            return str(body.where())
         while isinstance(body.gi_yieldfrom, GeneratorType) and not _is_lone(body.gi_yieldfrom):
             body = body.gi_yieldfrom
         frame = fiber.frame if body is fiber.body else body.gi_frame
@@ -70,12 +70,9 @@ class Fiber:
     def delegate(self) -> object | None:
         """What the fiber delegates to by ``yield from`` though no result can be sent into it, such as a list."""
         body: Any = self.body
-        try:
-            while (body := body.gi_yieldfrom) is not None:
-                if type(body) is not GeneratorType:
-                    return None if hasattr(body, "send") else body
-        except AttributeError:  # no plain generator: it sees to this itself
-            pass
+        while (body := body.gi_yieldfrom) is not None:
+            if type(body) is not GeneratorType:
+                return None if hasattr(body, "send") else body
         return None
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["Body", "Group", "body_of", "branch_of", "raising", "summary"]
 
 Body: TypeAlias = Generator[Any, Any, Any]
+"""A generator, or what stands in for one: with `send`, `throw`, `close` and `gi_yieldfrom` as generators have them,
+and `where`, which gives the line at which it stands as :func:`continuum.place.place` does."""
 
 
 class Group:

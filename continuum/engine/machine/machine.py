@@ -71,8 +71,7 @@ class Machine:
     has gone on by ContinueUsing: positions begin anew with each, so the ids made from them tell it.
     `encode` gives a value as a replay will see it, or the error of one that cannot be recorded, which the
     text names in it. `adopt` is given every generator of the user's as it is to begin, the body and those of
-    branches, and gives what is run in its place: with `send`, `throw` and `close`, and `where` for messages. The
-    generator itself is closed then. What `adopt` raises, feed raises.
+    branches, and gives what is run in its place; the generator itself is closed then. What it raises, feed raises.
     """
 
     def __init__(
@@ -130,6 +129,12 @@ class Machine:
         finally:
             leave(token)
         return requests
+
+    def begin_anew(self, position: Position) -> None:
+        """Forget the attempts at what waits there, if anything does, and its timer: a retry begins with the first."""
+        waiting = self._waiting.get(position)
+        if waiting is not None:
+            waiting.attempts, waiting.due, waiting.limit, waiting.mark, waiting.begun = 0, None, None, None, False
 
     def discard(self) -> None:
         """Let go of the generators; the machine is not used any more."""
@@ -354,19 +359,19 @@ class Machine:
 
     def _started(self, event: Started) -> None:
         self._load(event)
+        self.inbox.hold(event.events)
+        if self._deadline is not None:
+            self.wake_at((), self._deadline)
         self._settle_down()
         self.inbox.release()  # only now: whatever an event may call off has been asked for
 
     def _load(self, event: Started) -> None:
         self.journal.load(event.journal, event.recall)
-        self.inbox.hold(event.events)
         first = self.journal.peek()
         if first is not None and first.kind is Kind.PUBLISH and not first.position:  # of earlier generations
             assert isinstance(first.outcome, Value)
             self.state = first.outcome.value
             self.journal.take()
-        if self._deadline is not None:
-            self.wake_at((), self._deadline)
 
     def _step_done(self, event: StepDone) -> None:
         waiting = self._waiting.get(event.position)

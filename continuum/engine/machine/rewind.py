@@ -34,9 +34,11 @@ def retry(
     before = [entry for entry in entries[:cut] if entry.position != failed_at or entry.kind not in MARKS]
     after = entries[cut:]
     machine = make()
+    machine.begin_anew(failed_at)
     requests = machine.feed(Started(before, Recall(after, failed_at)), now)
     if _fails_elsewhere(requests, failed_at):
         other = make()
+        other.begin_anew(failed_at)
         afresh = other.feed(Started(before), now)
         if not _fails_elsewhere(afresh, failed_at):
             machine.discard()

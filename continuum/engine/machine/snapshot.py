@@ -21,6 +21,7 @@ from collections.abc import Callable
 from typing import Any, Final, TypeAlias, TypedDict
 
 from continuum.commands import All, Command, Map, Save
+from continuum.context import enter, leave
 from continuum.engine.machine.attempts import note_attempt
 from continuum.engine.machine.failures import Failures
 from continuum.engine.machine.fibers import Fiber, Waiting, is_ours
@@ -216,12 +217,7 @@ def restore(snapshot: Snapshot, make: Callable[[Body], Machine]) -> Machine | st
     if machine.family != snapshot["family"]:
         return f"it is of run {snapshot['family']!r}, and not of {machine.family!r}"
     machine._undo = undo
-    try:
-        for body in bodies:
-            body.send(None)
-    except BaseException:
-        machine.discard()
-        raise
+    _wake(machine, bodies)
     _put_fibers(machine, snapshot, bodies)
     _put_waiting(machine, snapshot["waiting"])
     for each in snapshot["handlers"]:
@@ -233,6 +229,18 @@ def restore(snapshot: Snapshot, make: Callable[[Body], Machine]) -> Machine | st
     machine.state = dict(snapshot["published"])
     machine._failures = Failures(snapshot["failures"])
     return machine
+
+
+def _wake(machine: Machine, bodies: list[Body]) -> None:
+    token = enter(machine._context)
+    try:
+        for body in bodies:
+            body.send(None)
+    except BaseException:
+        machine.discard()
+        raise
+    finally:
+        leave(token)
 
 
 def _body(state: FiberState, awaited: dict[Position, Command[Any]], undo: UndoState, stack: UndoStack) -> Body:

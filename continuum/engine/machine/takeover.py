@@ -32,13 +32,11 @@ def rehearse(machine: Machine, journal: Sequence[Entry], now: int) -> str | None
     token = enter(machine._context)
     try:
         machine._load(Started(journal))
-        machine.journal.requests.clear()  # the deadline is looked after already
         _replay(machine)
     except ReplayMismatch as error:
         return str(error)
     finally:
         leave(token)
-        machine.inbox.release()
     if machine.finished:
         return "its code comes to an end where the run goes on"
     return "its code does more than is recorded" if machine.journal.requests else None

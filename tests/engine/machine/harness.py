@@ -139,7 +139,9 @@ class Play:
             self.feed(Started(recorded, events=[event for event in self.events if event.ref not in taken]))
         else:
             self.machine, recorded, requests = retry(self._make, recorded, failed_at, now)
-            self.journal[kept.behind if kept else 0 :] = recorded
+            head = self.journal[: kept.behind] if kept else []
+            self.journal = [each for each in head if each.position != failed_at or each.kind not in MARKS]
+            self.journal += recorded
             self._completed = _completed(self.journal)
             self._take_all(requests)
             taken = {entry.ref for entry in self.journal if entry.kind in TAKES}

@@ -49,6 +49,11 @@ class Rerun:
         if self.body is not None:
             self.body.close()
 
+    @property
+    def gi_yieldfrom(self) -> Any:
+        assert self.body is not None
+        return self.body.gi_yieldfrom
+
     def where(self) -> str:
         assert self.body is not None
         frame = self.body.gi_frame

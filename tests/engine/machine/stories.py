@@ -34,6 +34,7 @@ from continuum import (
     Sleep,
     Start,
     Uuid4,
+    current,
     workflow,
 )
 
@@ -254,6 +255,19 @@ def junk() -> Body:
     yield All(branch_with_junk())
 
 
+@workflow
+def telling() -> Body:
+    before = current().run_id
+    yield do("a")
+    assert current().run_id == before
+    return before
+
+
+@workflow
+def delegating() -> Body:
+    yield from [do("a")]
+
+
 def branch_with_junk() -> Body:
     yield 5
 
@@ -355,6 +369,7 @@ STORIES = [
     ),
     story(keeping, ("fails", "a", Oops("a")), ("done", "b")),
     story(blaming, *[("fails", name, Oops(name)) for name in "abc"]),
+    story(telling, ("done", "a")),
     story(passing_on, ("fails", "b", Oops("b")), ("fails", "a", Oops("a")), ("done", "c")),
     story(going_on, ("done", "a"), ("cancel", "enough")),
 ]

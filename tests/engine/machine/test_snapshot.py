@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from harness import Kept, Play, name_of
 from rerun import from_bytes, rerun, taken, to_bytes
-from stories import STORIES, Oops, Story, each, junk, keeping, sequence
+from stories import STORIES, Oops, Story, delegating, each, junk, keeping, sequence, telling
 
 from continuum import (
     All,
@@ -157,6 +157,13 @@ def test_errors_that_nothing_holds_need_not_be_kept() -> None:
     assert from_bytes(to_bytes(snapshot))["failures"] == []
 
 
+def test_code_is_told_which_run_it_belongs_to() -> None:
+    play = Play(telling(), adopt=rerun)
+    again = play.replay(kept=kept(play))
+    again.done("a")
+    assert again.result == "run-1"
+
+
 def test_a_retry_goes_on_from_a_state_that_was_kept_before_the_failure() -> None:
     play = Play(keeping(), adopt=rerun)
     play.fails("a", Oops("a"))
@@ -196,4 +203,10 @@ def test_what_adopt_raises_is_raised_by_feed() -> None:
 def test_messages_name_the_line_of_a_generator_that_stands_in_for_another() -> None:
     plain, adopted = Play(junk()), Play(junk(), adopt=rerun)
     assert "stories.py:" in str(plain.error)
+    assert str(adopted.error) == str(plain.error)
+
+
+def test_what_stands_in_for_a_generator_may_not_delegate_to_a_list_either() -> None:
+    plain, adopted = Play(delegating()), Play(delegating(), adopt=rerun)
+    assert "a `yield from` a list" in str(plain.error)
     assert str(adopted.error) == str(plain.error)

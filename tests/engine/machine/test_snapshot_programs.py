@@ -29,6 +29,7 @@ from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import EventArrived
 from continuum.engine.machine.snapshot import restore
 from continuum.engine.machine.takeover import rehearse, take_over
+from continuum.journal import MARKS, Entry, Kind, Position, Status
 
 workflows = st.sampled_from([program, undoing_program])
 deadlines = st.sampled_from([None, None, 3])
@@ -47,6 +48,10 @@ class Moved:
     def wake(self, value: None) -> None:
         assert value is None
         self.send = self.body.send
+
+    @property
+    def gi_yieldfrom(self) -> Any:
+        return self.body.gi_yieldfrom
 
     def where(self) -> str:
         return self.fiber.where()
@@ -155,3 +160,29 @@ def test_a_run_may_change_over_at_any_moment(
     assert again.settled.status is play.settled.status
     assert told(again.settled.outcome) == told(play.settled.outcome)
     assert again.settled.failed_at == play.settled.failed_at
+
+
+@examples(300)
+@given(programs, workflows, st.booleans(), moments, choices)
+def test_a_retry_goes_on_from_a_state_before_the_failure_as_from_the_whole_journal(
+    block: Block, code: Any, cancels: bool, moment: int, choices: bytes
+) -> None:
+    note(f"{block}")
+    play = Fed(code(block))
+    Driver(choices).drive(play, cancels=cancels)
+    if play.status is not Status.FAILED or play.settled is None or play.settled.failed_at is None:
+        return
+    failed_at, moves = play.settled.failed_at, moment % (len(play.fed) - 1) + 1 if len(play.fed) > 1 else 0
+    behind = play.cuts[moves] if moves else 0
+    before = play.journal[:behind]
+    if not moves or any(each.kind is Kind.RAISE or is_end(each, failed_at) for each in before):
+        return  # it is the whole journal that tells where the retry is to begin
+
+    def restored(make: Callable[[Body], Machine]) -> Machine:
+        return moved(fed(play, moves).machine).restore(make)
+
+    check_same(play.retry(kept=Kept(restored, behind)), play.retry())
+
+
+def is_end(entry: Entry, failed_at: Position) -> bool:
+    return entry.position == failed_at and entry.kind not in MARKS
