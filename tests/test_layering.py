@@ -17,6 +17,7 @@ NAMES = {
 }
 
 MACHINE = "continuum.engine.machine"
+CONTINUATION = "continuum.engine.continuation"
 FORBIDDEN_TO_THE_MACHINE = {
     "anyio", "asyncio", "trio", "sniffio", "lmdb", "psycopg", "time", "random", "secrets", "threading", "_thread",
     "queue", "concurrent", "multiprocessing", "subprocess", "socket", "os", "pickle", "cloudpickle", "logging",
@@ -52,6 +53,10 @@ ARROWS: dict[str, tuple[str, ...]] = {
         "continuum.durations",
         "continuum.errors", "continuum.journal", "continuum.place", "continuum.retry", "continuum.steps",
         "continuum.workflow",
+    ),
+    CONTINUATION: (
+        CONTINUATION, "continuum.command", "continuum.errors", "continuum.place", "continuum.store.culprit",
+        "continuum.store.exceptions", "continuum.workflow",
     ),
     "continuum.store.protocol": (),
     "continuum.store.keys": ("continuum.errors", "continuum.journal"),

@@ -1,0 +1,294 @@
+"""Frames of twins: how one is begun, or put where another stood, and what its code calls while it runs.
+
+A generator of a twin is made of a :class:`Frame`, which says where it begins and with which locals. It
+stays there as a local of the generator, named ``.frame``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
+from gc import get_referents
+from inspect import GEN_CREATED, getgeneratorstate
+from itertools import chain
+from types import CellType, FunctionType, GeneratorType
+from typing import Any, Final
+
+from continuum.command import Command
+from continuum.engine.continuation.instrument import Twin, twin_of
+from continuum.engine.continuation.refusal import Refused
+from continuum.engine.continuation.syntax import FRAME
+from continuum.workflow import Invocation
+
+__all__ = ["COMMAND", "Body", "Frame", "adopt", "frame_of", "function_of", "local_values", "shell"]
+
+Body = Generator[Any, Any, Any]
+
+COMMAND: Final = Command.__iter__.__code__
+
+
+class Frame:
+    """What a twin's generator is made of, and what its code calls, as ``.frame``.
+
+    `to` is the yield at which it is entered, 0 for its beginning; `locals` its first locals, until it has
+    taken them; `cells` its variables that inner functions share.
+    """
+
+    __slots__ = ("_context", "cells", "function", "locals", "to", "twin")
+
+    def __init__(self, function: FunctionType, twin: Twin, cells: Mapping[str, CellType]) -> None:
+        self.function = function
+        self.twin = twin
+        self.cells = cells
+        self.to = 0
+        self.locals: dict[str, Any] = {}
+        self._context: BaseException | None = None
+
+    def take(self) -> dict[str, Any]:
+        """The locals to begin with; they are kept no longer."""
+        taken, self.locals = self.locals, {}
+        return taken
+
+    # for
+
+    def items(self, iterable: Any) -> Iterator[Any]:
+        """The iterator of a `for`. A fresh generator is replaced by its twin."""
+        iterator = iter(iterable)
+        if type(iterator) is GeneratorType:
+            del iterable
+            return self._fresh(iterator, FRESH)
+        if type(iterator).__flags__ & HEAP_TYPE:  # its own `__iter__`, which the loop calls again, may do anything
+            return iter(partial(next, iterator), END)
+        items: Iterator[Any] = iterator
+        return items
+
+    def items_again(self, iterator: Iterator[Any]) -> Iterator[Any]:
+        """The same, with an item before it that stands for the one that is being worked on."""
+        return chain((None,), iterator)
+
+    # with
+
+    def manager(self, manager: Any) -> Any:
+        """What enters it, and leaves it."""
+        if isinstance(getattr(manager, "gen", None), GeneratorType) and type(manager).__module__ == "contextlib":
+            manager.gen = adopt(manager.gen)
+        try:
+            entered, left = _special(manager, "__enter__"), _special(manager, "__exit__")
+        except LookupError:
+            return manager  # of which the interpreter says what it has not
+        return _Manager(entered, left)
+
+    def manager_again(self, manager: Any) -> AbstractContextManager[Any]:
+        """What leaves it, and does nothing to enter it."""
+        return _Manager(int, _special(manager, "__exit__"))
+
+    # yield from
+
+    def own(self, value: Any) -> Any:
+        """The value of a variable; a fresh generator that nobody else knows is replaced by its twin."""
+        return self._fresh(value, HELD) if type(value) is GeneratorType else value
+
+    def delegate(self, value: Any) -> Any:
+        """What `yield from` goes to."""
+        if type(value) is GeneratorType:
+            return self._fresh(value, FRESH)
+        if isinstance(value, Invocation):
+            return adopt(value.body())
+        if isinstance(value, Command):
+            return iter(value)
+        return self._fresh_of(iter(value))
+
+    def delegate_again(self, delegate: Any, _: int) -> Any:
+        """The same, when it is in the midst of it: it gives something that is not looked at first."""
+        if type(delegate) is GeneratorType:
+            return delegate
+        return _Resumed(delegate) if hasattr(delegate, "send") else chain((None,), delegate)
+
+    def _fresh_of(self, iterator: Any) -> Any:
+        return self._fresh(iterator, FRESH) if type(iterator) is GeneratorType else iterator
+
+    @staticmethod
+    def _fresh(generator: Body, references: int) -> Body:
+        """The twin in its place, unless somebody else would be left with the generator that is replaced."""
+        return adopt(generator) if sys.getrefcount(generator) <= references else generator
+
+    # try
+
+    @staticmethod
+    def errors() -> type[BaseException]:
+        return BaseException
+
+    def again(self, error: BaseException) -> BaseException:
+        """The error, to be raised a second time."""
+        self._context = error.__context__
+        return error
+
+    def settle(self, error: BaseException) -> None:
+        """It was raised a second time: that it was says nothing about its context."""
+        BaseException.__dict__["__context__"].__set__(error, self._context)
+        self._context = None
+
+    # locals()
+
+    @staticmethod
+    def visible(names: Any) -> Any:
+        """What `locals`, `vars` or `dir` gave, without the twin's own names."""
+        if isinstance(names, list):
+            return [name for name in names if not name.startswith(".")]
+        return {name: value for name, value in names.items() if not name.startswith(".")}
+
+
+class _End:
+    """What no iterator gives."""
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __reduce__(self) -> str:
+        return "END"
+
+
+END: Final = _End()
+HEAP_TYPE: Final = 1 << 9
+
+
+class _Manager:
+    """A context manager made of two functions, which the interpreter calls with nothing in between."""
+
+    __slots__ = ("__enter__", "__exit__")
+
+    def __init__(self, enter: Callable[[], Any], leave: Callable[..., Any]) -> None:
+        self.__enter__ = enter
+        self.__exit__ = leave
+
+
+def _special(value: Any, name: str) -> Callable[..., Any]:
+    """A special method, as the interpreter finds it."""
+    for cls in type(value).__mro__:
+        if name in vars(cls):
+            found = vars(cls)[name]
+            bind = getattr(type(found), "__get__", None)
+            method: Callable[..., Any] = found if bind is None else bind(found, value, type(value))
+            return method
+    raise LookupError(name)
+
+
+class _Resumed:
+    """An iterator with a `send` of its own, after something that is not looked at."""
+
+    def __init__(self, iterator: Any) -> None:
+        self._iterator = iterator
+        self._entered = False
+
+    def __iter__(self) -> Any:
+        return self
+
+    def __next__(self) -> Any:
+        if self._entered:
+            return next(self._iterator)
+        self._entered = True
+        return None
+
+    def send(self, value: Any) -> Any:
+        return self._iterator.send(value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._iterator, name)
+
+
+# Generators
+
+
+def shell(function: FunctionType, twin: Twin, cells: Mapping[str, CellType]) -> Body:
+    """A generator of the twin that has not been started; its frame is still to be filled."""
+    outer = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+    closure = tuple(cells[name] if name in cells else outer[name] for name in twin.code.co_freevars)
+    made = FunctionType(twin.code, function.__globals__, function.__name__, None, closure)
+    made.__qualname__ = function.__qualname__
+    body: Body = made(*[None] * len(twin.parameters), Frame(function, twin, cells))
+    return body
+
+
+def adopt(generator: Body) -> Body:
+    """The twin of a generator that has not been started, which takes its place; or itself, if it has none."""
+    if type(generator) is not GeneratorType or getgeneratorstate(generator) != GEN_CREATED:
+        return generator
+    if FRAME in generator.gi_code.co_varnames or generator.gi_code is COMMAND:
+        return generator
+    function = function_of(generator)
+    if function is None:
+        return generator
+    try:
+        twin = twin_of(function)
+    except Refused:
+        return generator
+    given = local_values(generator)
+    cells = {name: CellType() for name in twin.cells}
+    body = shell(function, twin, cells)
+    first = frame_of(body).locals
+    for parameter in twin.parameters:
+        name = parameter.removeprefix(".")
+        first[parameter] = given[name]
+        if name in cells:
+            cells[name].cell_contents = given[name]
+    generator.close()
+    return body
+
+
+def frame_of(generator: Body) -> Frame:
+    """The frame of a twin's generator that has not ended."""
+    frame: Frame = local_values(generator)[FRAME]
+    return frame
+
+
+def local_values(generator: Any) -> dict[str, Any]:
+    """The locals of a suspended generator."""
+    seen = generator.gi_frame.f_locals
+    values = dict(seen)
+    if isinstance(seen, dict):  # before 3.13, a copy that the frame would keep
+        seen.clear()
+    return values
+
+
+def function_of(generator: Any) -> FunctionType | None:
+    """The function that a generator is of, if it has not ended."""
+    found = (each for each in get_referents(generator) if isinstance(each, FunctionType))
+    return next((each for each in found if each.__code__ is generator.gi_code), None)
+
+
+# How many references there are to a generator in a call as twins make it.
+
+
+class _Counting:
+    def count(self, value: object) -> int:
+        return sys.getrefcount(value)
+
+    def nested(self, value: object) -> int:
+        return self._inner(value, 0)
+
+    @staticmethod
+    def _inner(value: object, _: int) -> int:
+        return sys.getrefcount(value)
+
+
+def _fresh_references() -> int:
+    counting = _Counting()
+    return counting.nested(_nothing())
+
+
+def _held_references() -> int:
+    counting, held = _Counting(), _nothing()
+    return counting.nested(held)
+
+
+def _nothing() -> Body:
+    yield
+
+
+FRESH: Final = _fresh_references()
+HELD: Final = _held_references()

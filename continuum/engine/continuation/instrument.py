@@ -1,0 +1,277 @@
+"""The twin of a generator function: code that does the same, and can be entered again at any yield.
+
+It is made from the source of the function in two steps (:mod:`continuum.engine.continuation.simplify`,
+:mod:`continuum.engine.continuation.rewrite`), and compiled under the same file name, lines and names.
+Nothing of the user's is run: the code is compiled within functions and classes that are never called,
+only to have it see the names that the original sees.
+
+Variables that inner functions share are not the twin's own but given to it from outside, as cells. So a
+frame that is restored uses the very cells that the inner functions use.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import warnings
+import weakref
+from collections.abc import Iterator
+from types import CodeType, FunctionType
+from typing import Any, Final, NamedTuple
+
+from continuum.engine.continuation.fingerprint import fingerprint
+from continuum.engine.continuation.refusal import Refused
+from continuum.engine.continuation.rewrite import Point, Rewriter
+from continuum.engine.continuation.simplify import Simplifier, live_names
+from continuum.engine.continuation.source import Source, source_of
+from continuum.engine.continuation.syntax import (
+    FRAME,
+    TO,
+    Block,
+    assign,
+    constant,
+    frame_call,
+    load,
+    nowhere,
+    own,
+)
+from continuum.place import place
+
+__all__ = ["Twin", "twin_of"]
+
+MAKER: Final = ".maker"
+LOCALS: Final = ".locals"
+FUTURES: Final = 0x1FF0000  # the flags of a code object that `from __future__` sets
+
+
+class Twin(NamedTuple):
+    """What is known of a function's twin.
+
+    `points` are its yields in the order of the text, numbered from 1. `variables` are the names of its
+    locals, `cells` of those that it shares with inner functions. It is made by :func:`twin_of`.
+    """
+
+    code: CodeType
+    fingerprint: str
+    points: tuple[Point, ...]
+    parameters: tuple[str, ...]
+    variables: tuple[str, ...]
+    cells: tuple[str, ...]
+
+    @property
+    def refusals(self) -> dict[tuple[int, int], str]:
+        """The yields at which it cannot be captured, by number and line: why not."""
+        return {(each.number, each.line): each.refusal for each in self.points if each.refusal is not None}
+
+    def saved(self, number: int) -> tuple[str, ...]:
+        """The names whose values make up the state at a yield; at 0 it has not been started."""
+        return self.variables if number == 0 else (*self.variables, *self.points[number - 1].names)
+
+
+_known: dict[int, tuple[weakref.ref[CodeType], Twin | Refused]] = {}
+
+
+def twin_of(function: object) -> Twin:
+    """The twin of a generator function, or of a workflow; made once. Raises Refused with the reason if there is none.
+
+    It is looked for behind decorators that say what they wrap (``functools.wraps``).
+    """
+    while not _is_generator(function) and hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    if not isinstance(function, FunctionType) or not _is_generator(function):
+        raise Refused(f"{getattr(function, '__qualname__', function)!s} is not a generator function")
+    code = function.__code__
+    key = id(code)
+    known = _known.get(key)
+    if known is None or known[0]() is not code:
+        known = weakref.ref(code, lambda _: _known.pop(key, None)), _attempt(code, function.__globals__)
+        _known[key] = known
+    if isinstance(known[1], Refused):
+        raise Refused(known[1].reason)
+    return known[1]
+
+
+def _is_generator(function: object) -> bool:
+    return isinstance(function, FunctionType) and bool(function.__code__.co_flags & 0x20)
+
+
+def _attempt(code: CodeType, module: dict[str, Any]) -> Twin | Refused:
+    try:
+        return _made(code, source_of(code, module))
+    except Refused as refused:
+        return refused
+    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+        return Refused(f"{place(code, code.co_firstlineno)}: it could not be instrumented: {error!r}")
+
+
+def _made(code: CodeType, source: Source) -> Twin:
+    node = copy.deepcopy(source.node)
+    bound = _bound(node)
+    cells = tuple(name for name in code.co_cellvars if _plain(name, bound, source.scope))
+    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
+    given = code.co_varnames[:count]
+    parameters = tuple(f".{name}" if name in cells else name for name in given)
+    mangled = [_mangled(name, source.scope) for name in bound]
+    variables = tuple(dict.fromkeys([*parameters, *(name for name in mangled if name not in cells)]))
+    documented = ast.get_docstring(node, clean=False) is not None
+    first, node.body = (node.body[:1], node.body[1:]) if documented else ([], node.body)
+    points = _rewrite(node, code, frozenset(variables) | frozenset(cells))
+    hidden = dict.fromkeys(name for each in points for name in each.names)
+    prologue = _prologue(parameters, [*variables, *hidden])
+    shared: Block = [nowhere(ast.Nonlocal(list(cells)))] if cells else []
+    node.body = [*first, *shared, *prologue, *node.body]
+    twin = _compiled(node, code, source.scope, parameters, tuple(dict.fromkeys([*code.co_freevars, *cells])))
+    return Twin(twin, fingerprint(source.node), points, parameters, variables, cells)
+
+
+def _rewrite(node: ast.FunctionDef, code: CodeType, variables: frozenset[str]) -> tuple[Point, ...]:
+    _Adapted(frozenset(code.co_cellvars)).visit_body(node)
+    simplifier = Simplifier()
+    body = simplifier.block(node.body)
+    refusals = {part: f"{place(code, part.lineno)}: {why}" for part, why in simplifier.refusals.items()}
+    rewriter = Rewriter(live_names(body, simplifier.names), refusals, variables)
+    node.body = rewriter.block(body)
+    return tuple(rewriter.points)
+
+
+class _Adapted(ast.NodeTransformer):
+    """What has to be said in another way because the variables that inner functions share come from outside."""
+
+    def __init__(self, cells: frozenset[str]) -> None:
+        self._cells = cells
+
+    def visit_body(self, node: ast.FunctionDef) -> None:
+        node.body = [self.visit(each) for each in node.body]
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        self.generic_visit(node)
+        if not isinstance(node.target, ast.Name) or node.target.id not in self._cells:
+            return node
+        made: ast.stmt = ast.Pass() if node.value is None else ast.Assign([node.target], node.value)
+        return ast.copy_location(made, node)
+
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        """``locals()`` does not show the names of ours."""
+        self.generic_visit(node)
+        match node:
+            case ast.Call(func=ast.Name(id="locals" | "vars" | "dir"), args=[], keywords=[]):
+                return ast.copy_location(_located(frame_call("visible", node), node), node)
+        return node
+
+    def _skip(self, node: ast.AST) -> ast.AST:
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = visit_ClassDef = _skip  # noqa: N815
+
+
+def _located(node: ast.Call, like: ast.AST) -> ast.Call:
+    for part in (node, node.func, getattr(node.func, "value", node.func)):
+        ast.copy_location(part, like)
+    return node
+
+
+def _prologue(parameters: tuple[str, ...], names: list[str]) -> Block:
+    """Take over the locals from the frame's record: those of the call, or those that were saved."""
+    made: Block = [assign(TO, ast.Attribute(load(FRAME), "to", ast.Load())), assign(LOCALS, frame_call("take"))]
+    for name in names:
+        there = ast.Compare(constant(name), [ast.In()], [load(LOCALS)])
+        value = ast.Subscript(load(LOCALS), constant(name), ast.Load())
+        missing: Block = [ast.Delete([ast.Name(name, ast.Del())])] if name in parameters else []
+        made.append(ast.If(there, [assign(name, value)], missing))
+    made.append(assign(LOCALS, constant(None)))
+    return [nowhere(each) for each in made]
+
+
+def _compiled(
+    node: ast.FunctionDef, code: CodeType, scope: str | None, parameters: tuple[str, ...], outer: tuple[str, ...]
+) -> CodeType:
+    """The code of the function, compiled where it sees the names in `outer`, in the class that it stood in."""
+    node.args = _arguments((*parameters, FRAME))
+    node.returns = None
+    node.decorator_list = [ast.copy_location(constant(None), each) for each in node.decorator_list]
+    if hasattr(node, "type_params"):
+        node.type_params = []
+    around: ast.stmt = ast.FunctionDef(MAKER, _arguments(outer), [node], [])
+    if scope is not None:
+        around = ast.ClassDef(scope, [], [], [around], [])
+    if hasattr(node, "type_params"):
+        for each in (around, *getattr(around, "body", [])):
+            each.type_params = []
+    module = nowhere(ast.Module([around], []))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made = compile(module, code.co_filename, "exec", flags=code.co_flags & FUTURES, dont_inherit=True)
+    (twin,) = (each for each in _codes(made) if each.co_name == code.co_name and FRAME in each.co_varnames)
+    if not set(twin.co_freevars) <= set(outer):
+        raise Refused(f"{place(code, code.co_firstlineno)}: it could not be instrumented: its scopes differ")
+    return _renamed(twin, len(twin.co_qualname), code.co_qualname)
+
+
+def _arguments(names: tuple[str, ...]) -> ast.arguments:
+    return nowhere(ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, []))
+
+
+def _codes(code: CodeType) -> Iterator[CodeType]:
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            yield each
+            yield from _codes(each)
+
+
+def _renamed(code: CodeType, prefix: int, name: str) -> CodeType:
+    constants = tuple(_renamed(each, prefix, name) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_qualname=name + code.co_qualname[prefix:], co_consts=constants)
+
+
+# Names
+
+
+def _bound(node: ast.FunctionDef) -> list[str]:
+    """The names that the function itself binds, in the order of the text."""
+    names: dict[str, None] = {}
+    elsewhere: set[str] = set()
+    arguments = node.args
+    every = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
+    names |= {each.arg: None for each in every if each is not None}
+    for part in (part for statement in node.body for part in _scope(statement)):
+        match part:
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                names[name] = None
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                names[name] = None
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                names[name] = None
+            case ast.MatchMapping(rest=str(name)):
+                names[name] = None
+            case ast.Import(names=found) | ast.ImportFrom(names=found):
+                names |= {each.asname or each.name.partition(".")[0]: None for each in found}
+            case ast.Global(names=others) | ast.Nonlocal(names=others):
+                elsewhere |= set(others)
+            case _ if type(part).__name__ == "TypeAlias":
+                names[part.name.id] = None  # type: ignore[attr-defined]  # new in 3.12
+    return [name for name in names if name not in elsewhere]
+
+
+def _scope(node: ast.AST) -> Iterator[ast.AST]:
+    """The parts of a node that can bind names in its scope, in the order of the text."""
+    yield node
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+        yield from (each for each in own(node) if each is not node)
+        return
+    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        # The targets of := belong to the function, others do not.
+        yield from (each.target for each in own(node) if isinstance(each, ast.NamedExpr))
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from _scope(child)
+
+
+def _mangled(name: str, scope: str | None) -> str:
+    if scope is None or not name.startswith("__") or name.endswith("__") or not scope.strip("_"):
+        return name
+    return f"_{scope.lstrip('_')}{name}"
+
+
+def _plain(name: str, bound: list[str], scope: str | None) -> bool:
+    """Whether it is the function's own, and not that of a comprehension."""
+    return any(_mangled(each, scope) == name for each in bound)

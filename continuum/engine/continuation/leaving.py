@@ -1,0 +1,142 @@
+"""How control leaves a `try` whose `finally` holds yields: what is pending there has to be known.
+
+Python keeps a pending exception, return, break or continue on a stack that nobody can save. So what
+leaves such a `try` first says so in names of the twin's own, and the twin that is entered again in the
+`finally` leaves the `try` in the same way.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from continuum.engine.continuation.syntax import Block, assign, constant, load, nowhere, placed
+
+__all__ = ["ERROR", "FELL_THROUGH", "Exits", "Pending"]
+
+FELL_THROUGH: Final = 0
+ERROR: Final = 1
+RETURN: Final = 2
+BREAK: Final = 3
+CONTINUE: Final = 4
+
+
+class Pending:
+    """The names in which a `try` keeps what is pending in its `finally`."""
+
+    def __init__(self, number: int) -> None:
+        self.how = f".how{number}"
+        self.result = f".result{number}"
+        self.error = f".error{number}"
+        self.ways: set[int] = set()  # of return, break, continue: those that occur
+
+    @property
+    def names(self) -> list[str]:
+        return [self.how, self.result, self.error]
+
+    def leave_again(self, again: ast.expr, rewrite: Callable[[ast.stmt], Block]) -> Block:
+        """Leave the `try` as it was left; `again` is the pending error, to be raised.
+
+        `rewrite` has it note what it leaves beyond this `try`.
+        """
+        ways: list[tuple[int, ast.stmt]] = [
+            (ERROR, ast.Raise(again)),
+            (RETURN, ast.Return(load(self.result))),
+            (BREAK, ast.Break()),
+            (CONTINUE, ast.Continue()),
+        ]
+        leaving: Block = []
+        for way, statement in reversed(ways):
+            if way == ERROR or way in self.ways:
+                is_it = ast.Compare(load(self.how), [ast.Eq()], [constant(way)])
+                leaving = [ast.If(is_it, rewrite(nowhere(statement)), leaving)]
+        return leaving
+
+
+class Exits(ast.NodeTransformer):
+    """Rewrites the statements that leave a `try` of that kind, and counts the yields that are left as they are."""
+
+    def __init__(self, inline: Callable[[ast.Yield | ast.YieldFrom], ast.expr]) -> None:
+        self.around: list[Pending | None] = []  # what the statements are in, innermost last; None is a loop
+        self._inline = inline
+
+    def rewrite(self, statement: ast.stmt) -> Block:
+        """A statement without yields that can be entered again."""
+        made = self.visit(statement)
+        return list(made) if isinstance(made, list) else [made]
+
+    def _crossed(self) -> list[Pending]:
+        """What a break or continue leaves."""
+        loop = max((index for index, each in enumerate(self.around) if each is None), default=-1)
+        return [each for each in self.around[loop + 1 :] if each is not None]
+
+    @staticmethod
+    def _note(crossed: Sequence[Pending], way: int) -> Block:
+        for each in crossed:
+            each.ways.add(way)
+        return [nowhere(assign(each.how, constant(way))) for each in crossed]
+
+    def visit_Return(self, node: ast.Return) -> Block:
+        self.generic_visit(node)
+        crossed = [each for each in self.around if each is not None]
+        if not crossed:
+            return [node]
+        names: list[ast.expr] = [ast.Name(each.result, ast.Store()) for each in crossed]
+        value = constant(None) if node.value is None else node.value
+        node.value = placed(load(crossed[0].result), node)
+        return [placed(ast.Assign(names, value), node), *self._note(crossed, RETURN), node]
+
+    def visit_Break(self, node: ast.Break) -> Block:
+        return [*self._note(self._crossed(), BREAK), node]
+
+    def visit_Continue(self, node: ast.Continue) -> Block:
+        return [*self._note(self._crossed(), CONTINUE), node]
+
+    def _loop(self, node: ast.For | ast.While) -> ast.stmt:
+        header = ("target", "iter") if isinstance(node, ast.For) else ("test",)
+        for name in header:
+            setattr(node, name, self.visit(getattr(node, name)))
+        self.around.append(None)
+        node.body = [made for each in node.body for made in self.rewrite(each)]
+        self.around.pop()
+        node.orelse = [made for each in node.orelse for made in self.rewrite(each)]
+        return node
+
+    def visit_For(self, node: ast.For) -> ast.stmt:
+        return self._loop(node)
+
+    def visit_While(self, node: ast.While) -> ast.stmt:
+        return self._loop(node)
+
+    def visit_Yield(self, node: ast.Yield) -> ast.expr:
+        self.generic_visit(node)
+        return self._inline(node)
+
+    def visit_YieldFrom(self, node: ast.YieldFrom) -> ast.expr:
+        self.generic_visit(node)
+        return self._inline(node)
+
+    # What is in a scope of its own
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> ast.AST:
+        if not isinstance(node, ast.Lambda):
+            node.decorator_list = [self.visit(each) for each in node.decorator_list]
+            node.returns = None if node.returns is None else self.visit(node.returns)
+        node.args = self.visit(node.args)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return self._function(node)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list = [self.visit(each) for each in node.decorator_list]
+        node.bases = [self.visit(each) for each in node.bases]
+        node.keywords = [self.visit(each) for each in node.keywords]
+        return node
