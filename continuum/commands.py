@@ -309,7 +309,10 @@ class Send(Command[None]):
 
 @dataclass(frozen=True, slots=True, init=False)
 class Revert(Command[Any]):
-    """Run the compensations of the saved steps, last first, then end the run as reverted."""
+    """Run the compensations of the saved steps, last first, then end the run as reverted.
+
+    Before that it raises Cancelled where it is yielded and in all branches, which may clean up.
+    """
 
     reason: str
 

@@ -437,6 +437,48 @@ def test_saved_steps_are_undone_last_first(lives: int) -> None:
 
 
 @LIVES
+def test_branches_clean_up_before_the_saved_steps_are_undone(lives: int) -> None:
+    done: list[str] = []
+
+    def save(name: str) -> str:
+        done.append(name)
+        return name
+
+    def undo(name: str) -> None:
+        done.append(f"undo {name}")
+
+    @workflow
+    def reverts() -> Any:
+        def other() -> Any:
+            try:
+                yield Receive("never")
+            finally:
+                yield Save(save, "cleanup", compensate=undo)
+
+        def full() -> Any:
+            yield Save(save, "hotel", compensate=undo)
+            yield Revert("full")
+
+        yield All(other(), full())
+
+    def scenario(engine: Engine) -> Any:
+        with pytest.raises(RunReverted):
+            engine.start(reverts(), id="r").result(TOO_LONG)
+
+    def prepare() -> Prepared:
+        done.clear()
+        crashes = Crashes(reverts)
+
+        def check(_: None) -> None:
+            assert [*dict.fromkeys(done)] == ["hotel", "cleanup", "undo cleanup", "undo hotel"]
+            assert len(done) <= 4 + crashes.count
+
+        return crashes, check
+
+    crash_everywhere(prepare, scenario, lives)
+
+
+@LIVES
 def test_a_cancelled_run_cleans_up_to_its_end(lives: int) -> None:
     cleaned: list[str] = []
 

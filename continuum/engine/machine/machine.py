@@ -53,7 +53,7 @@ from continuum.engine.machine.requests import (
     WakeAt,
 )
 from continuum.engine.machine.teaching import explain_bad_command, explain_bad_delegate, holds
-from continuum.engine.machine.undo import UndoStack
+from continuum.engine.machine.undo import REVERTS, UndoStack
 from continuum.engine.machine.vocabulary import ASK, BEGIN, child_id
 from continuum.errors import Cancelled, EnsureTimeout, ReceiveTimeout, ReplayMismatch
 from continuum.journal import MARKS, Entry, Failure, Kind, Outcome, Position, Status, Value
@@ -319,7 +319,7 @@ class Machine:
             self.predicates.forget(waiting)
 
     def handled(self, entry: Entry) -> bool:
-        """Give an event to its handler; False where that made the run fail."""
+        """Give an event to its handler; False where the run is to end by that."""
         handler = self.inbox.handlers.get(entry.name)
         if handler is None or handler.next_position() != entry.position or entry.outcome is None:
             raise self._unreached(entry)
@@ -328,8 +328,7 @@ class Machine:
         try:
             handler.take(entry.outcome.value)
         except Exception as error:
-            self._fail(error)
-            return False
+            return self._callback_failed(error)
         return True
 
     # Commands
@@ -444,7 +443,7 @@ class Machine:
         """The run was cancelled or its deadline has passed: let the workflow clean up and end."""
         assert isinstance(entry.outcome, Value)
         self._stopping, self.stop_reason = entry.name, entry.outcome.value
-        if not self._undo.running:  # an undoing that is under way is not left half done
+        if self._undo.position is None:  # an undoing that is under way is not left half done
             self.fibers.cancel(self._root, Cancelled(entry.outcome.value))
 
     def _withdraw(self, waiting: Waiting, error: Cancelled) -> None:
@@ -467,6 +466,10 @@ class Machine:
 
     def _ended(self, outcome: Outcome) -> None:
         """The root, or the undoing, came to its end."""
+        if self._undo.position is not None and not self._undo.running:
+            failed = isinstance(outcome, Failure) and not isinstance(outcome.error, Cancelled)
+            self._begin_undoing(self._undo.position, outcome if failed else self._undo.cause)
+            return
         match outcome:
             case Value() if self._undo.running:
                 self._settle(Status.REVERTED, self._undo.cause)
@@ -483,17 +486,42 @@ class Machine:
                 self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
-        if self._compensate_on_failure and self._undo and not self._undo.running:
-            self.revert(self._root.position(), Failure(error))
+        """The workflow has ended with an error, or has nothing left to do with it."""
+        if self._is_to_be_undone():
+            self._begin_undoing(self._root.position(), Failure(error))
         else:
             self._settle(Status.FAILED, Failure(error), self._failures.position_of(error))
 
+    def _callback_failed(self, error: Exception) -> bool:
+        """A handler raised an error, which is nobody's but the run's. Whether the code goes on as if it had not."""
+        if self._undo.position is not None and not self._undo.running:
+            self._undo.decide(self._undo.position, Failure(error))
+            return True
+        if self._is_to_be_undone():
+            self.revert(self._root.position(), Failure(error))
+        else:
+            self._fail(error)
+        return False
+
+    def _is_to_be_undone(self) -> bool:
+        """Whether a failure now is a reason to undo what was saved."""
+        return self._compensate_on_failure and bool(self._undo) and not self._undo.running
+
     def revert(self, position: Position, cause: Outcome) -> None:
-        """Undo the saved steps, last first, in a fiber of its own; all others end here."""
-        for waiting in list(self._waiting.values()):
-            self._withdraw(waiting, Cancelled("the run reverts"))
-        self.fibers.discard()
-        self._root = self.fibers.spawn((*position, 0), self._undo.unwind(cause))
+        """Have the run undone as soon as its code has ended, to whose yields this raises Cancelled."""
+        if self._undo.decide(position, cause):
+            self.fibers.cancel(self._root, Cancelled(REVERTS))
+
+    def _begin_undoing(self, position: Position, cause: Outcome) -> None:
+        """Undo the saved steps, last first, in a fiber of its own; all others have ended."""
+        self._undo.decide(position, cause)
+        self.inbox.handlers.clear()
+        self._root = self.fibers.spawn((*position, 0), self._undo.unwind())
+
+    @property
+    def ends_for(self) -> str | None:
+        """Why the run is to end, if it was cancelled or is reverting."""
+        return REVERTS if self.stop_reason is None and self._undo.position is not None else self.stop_reason
 
     def _settle(self, status: Status, outcome: Outcome, failed_at: Position | None = None) -> None:
         entry = self.journal.peek()

@@ -89,10 +89,11 @@ class HandlerState(TypedDict):
 
 
 class UndoState(TypedDict):
-    """What can be undone, newest last; the undoing is under way where there is a cause."""
+    """What can be undone, newest last; where the undoing stands, or will, and why, once it is decided."""
 
     steps: list[tuple[Save[Any], Any]]
-    cause: Told | None
+    position: Position | None
+    cause: Told
 
 
 class Snapshot(TypedDict):
@@ -134,7 +135,7 @@ def take(machine: Machine) -> Snapshot | str:
         "groups": [_group_state(fiber.waits_for) for fiber in fibers if isinstance(fiber.waits_for, Group)],
         "waiting": [_waiting_state(waiting) for waiting in machine._waiting.values()],
         "handlers": [_handler_state(name, handler) for name, handler in machine.inbox.handlers.items()],
-        "undo": {"steps": list(undo.steps), "cause": _told(undo.cause) if undo.running else None},
+        "undo": {"steps": list(undo.steps), "position": undo.position, "cause": _told(undo.cause)},
         "stopping": None if machine._stopping is None else (machine._stopping, machine.stop_reason or ""),
         "patches": dict(machine.patches),
         "published": dict(machine.state),
@@ -211,8 +212,9 @@ def restore(snapshot: Snapshot, make: Callable[[Body], Machine]) -> Machine | st
         return f"it is of format {snapshot['format']}, and this version reads format {FORMAT} alone"
     undo = UndoStack()
     undo.steps = list(snapshot["undo"]["steps"])
+    undo.position, undo.cause = snapshot["undo"]["position"], _outcome(snapshot["undo"]["cause"])
     awaited = {state["position"][:-1]: state["command"] for state in snapshot["waiting"]}
-    bodies = [_body(state, awaited, snapshot["undo"], undo) for state in snapshot["fibers"]]
+    bodies = [_body(state, awaited, undo) for state in snapshot["fibers"]]
     machine = make(bodies[0])
     if machine.family != snapshot["family"]:
         return f"it is of run {snapshot['family']!r}, and not of {machine.family!r}"
@@ -243,11 +245,11 @@ def _wake(machine: Machine, bodies: list[Body]) -> None:
         leave(token)
 
 
-def _body(state: FiberState, awaited: dict[Position, Command[Any]], undo: UndoState, stack: UndoStack) -> Body:
+def _body(state: FiberState, awaited: dict[Position, Command[Any]], undo: UndoStack) -> Body:
     if state["body"] is not None:
         return state["body"]
-    if undo["cause"] is not None:
-        return stack.unwind(_outcome(undo["cause"]))
+    if undo.position is not None and state["path"] == (*undo.position, 0):
+        return undo.unwind()
     return iter(awaited.get(state["path"], All()))  # a lone group: which one it was is told by its own state
 
 

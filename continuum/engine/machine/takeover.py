@@ -84,6 +84,7 @@ def _outline(snapshot: Snapshot) -> tuple[Any, ...]:
         [(each["position"], each["kind"], each["name"], each["due"]) for each in snapshot["waiting"]],
         [(each["position"], each["name"], each["taken"]) for each in snapshot["handlers"]],
         len(snapshot["undo"]["steps"]),
+        snapshot["undo"]["position"],
         snapshot["stopping"],
         snapshot["patches"],
     )

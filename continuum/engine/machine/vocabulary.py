@@ -53,6 +53,7 @@ from continuum.engine.machine.requests import (
     SendEvent,
     StartChild,
 )
+from continuum.engine.machine.undo import REVERTS
 from continuum.errors import BadCommand, BadValue, Cancelled
 from continuum.journal import Entry, Failure, Kind, Outcome, Value, position_text
 
@@ -172,7 +173,7 @@ def _begin_handle(machine: Machine, fiber: Fiber, command: Handle) -> Outcome | 
         if machine.journal.live and not machine.inbox.count(command.name):
             break
         if not machine.handled(_next_handled(machine, command.name, handler)):
-            return None
+            return None if machine.finished else _told_of_revert(fiber)
     return NOTHING
 
 
@@ -206,9 +207,16 @@ def _begin_map(machine: Machine, fiber: Fiber, command: Map) -> None:
     machine.fibers.branch_out(Group(fiber, fiber.position(), Kind.MAP, command, size, command.limit, tolerant))
 
 
-def _begin_revert(machine: Machine, fiber: Fiber, command: Revert) -> None:
+def _begin_revert(machine: Machine, fiber: Fiber, command: Revert) -> Outcome:
     entry = machine.answer(fiber, Kind.REVERT, "", Value(command.reason))
     machine.revert(entry.position, Value(command.reason))
+    return _told_of_revert(fiber)
+
+
+def _told_of_revert(fiber: Fiber) -> Failure:
+    """For the fiber that runs, what all others are told at their yields."""
+    fiber.cancelled = None
+    return Failure(Cancelled(REVERTS))
 
 
 def _begin_continue(machine: Machine, fiber: Fiber, command: ContinueUsing) -> Outcome | None:
@@ -220,8 +228,8 @@ def _begin_continue(machine: Machine, fiber: Fiber, command: ContinueUsing) -> O
                 "as another: let the branch return, and yield it behind the All, Race or Map"
             )
         )
-    if machine.stop_reason is not None:  # or a run could not be cancelled that always goes on in its cleanup
-        stopped = Failure(Cancelled(machine.stop_reason))
+    if machine.ends_for is not None:  # or a run could not be cancelled that always goes on in its cleanup
+        stopped = Failure(Cancelled(machine.ends_for))
         return machine.answer(fiber, Kind.CONTINUE, name, stopped).outcome
     machine.wait(fiber, Kind.CONTINUE, name, command)
     return None

@@ -7,7 +7,23 @@ from typing import Any
 
 from harness import Play, do
 
-from continuum import All, Call, CompensationFailed, Race, Retry, Revert, Save, Sleep, step, workflow
+from continuum import (
+    All,
+    Call,
+    Cancelled,
+    CompensationFailed,
+    ContinueUsing,
+    Handle,
+    Race,
+    Receive,
+    Retry,
+    Revert,
+    Save,
+    Sleep,
+    step,
+    workflow,
+)
+from continuum.engine.machine.requests import EventArrived
 from continuum.errors import BadCommand
 from continuum.journal import Failure, Kind, Status, Value
 
@@ -105,6 +121,137 @@ def test_reverting_in_a_branch_ends_all_branches() -> None:
         while again.status is None:
             again.done(again.waiting[-1])
         assert (again.status, again.mismatch) == (Status.REVERTED, None)
+
+
+@workflow
+def tidy() -> Body:
+    def other() -> Body:
+        try:
+            yield Receive("never")
+        finally:
+            yield saved("cleanup")
+
+    def reverts() -> Body:
+        yield saved("hotel")
+        try:
+            yield Revert("full")
+        finally:
+            yield do("log off")
+
+    yield All(other(), reverts())
+
+
+def test_branches_clean_up_before_the_undoing_begins_and_that_is_undone_as_well() -> None:
+    play = booked(Play(tidy()), "hotel")
+    assert play.ran[1:] == ["log off", "cleanup"]
+    booked(play, "log off", "cleanup")
+    booked(play, "undo cleanup", "undo hotel")
+    assert play.status is Status.REVERTED
+    for cut in play.cuts[1:]:
+        again = play.replay(cut)
+        while again.status is None:
+            again.done(again.waiting[-1])
+        assert (again.status, again.mismatch) == (Status.REVERTED, None)
+        undone = [entry.name for entry in again.journal if entry.name.startswith("undo")]
+        assert undone == ["undo cleanup", "undo hotel"]
+
+
+def test_revert_raises_cancelled_where_it_is_yielded_and_nothing_can_stop_it() -> None:
+    @workflow
+    def stubborn() -> Body:
+        yield saved("hotel")
+        for _ in range(2):
+            try:
+                yield Revert("full")
+            except Cancelled:
+                yield do("once more")
+        return "never mind"
+
+    play = booked(Play(stubborn()), "hotel", "once more", "once more")
+    assert play.ran[3:] == ["undo hotel"]
+    booked(play, "undo hotel")
+    assert play.status is play.replay().status is Status.REVERTED
+    assert play.recorded(Kind.REVERT) == ["1 revert", "3 revert"]
+
+
+def test_an_error_while_cleaning_up_is_the_cause_and_all_is_undone() -> None:
+    @workflow
+    def clumsy() -> Body:
+        yield saved("hotel")
+        try:
+            yield Revert("full")
+        finally:
+            raise LookupError("no mop")
+
+    play = booked(Play(clumsy()), "hotel", "undo hotel")
+    assert play.status is play.replay().status is Status.REVERTED
+    assert str(play.error) == "no mop"
+
+
+def test_a_cancel_does_not_interrupt_the_cleaning_up_of_a_run_that_reverts() -> None:
+    play = booked(Play(tidy()), "hotel")
+    play.cancel()
+    play = play.replay()
+    booked(play, "log off", "cleanup", "undo cleanup", "undo hotel")
+    assert play.status is Status.REVERTED
+    play = booked(Play(tidy()), "hotel")
+    play.cancel()
+    play.cancel("at once")
+    assert play.status is Status.CANCELLED
+
+
+def test_a_cancelled_run_may_revert() -> None:
+    @workflow
+    def undone() -> Body:
+        yield saved("hotel")
+        try:
+            yield Receive("never")
+        except Cancelled:
+            yield Revert("cancelled")
+
+    play = booked(Play(undone()), "hotel")
+    play.cancel()
+    booked(play, "undo hotel")
+    assert play.status is play.replay().status is Status.REVERTED
+
+
+def test_a_branch_that_has_lost_already_may_revert() -> None:
+    def loser() -> Body:
+        try:
+            yield Sleep(5)
+        finally:
+            yield saved("hotel")
+            yield Revert("full")
+
+    def other() -> Body:
+        try:
+            yield Sleep(5)
+        finally:
+            yield do("cleanup")
+
+    @workflow
+    def race() -> Body:
+        yield Race(loser(), other(), do("winner"))
+        raise AssertionError("it goes on")
+
+    play = booked(Play(race()), "winner", "hotel")
+    assert play.waiting == ["0.1.1"]  # is left to clean up
+    booked(play, "cleanup", "undo hotel")
+    assert play.status is play.replay().status is Status.REVERTED
+
+
+def test_a_run_that_reverts_does_not_go_on_as_another() -> None:
+    @workflow
+    def goes_on() -> Body:
+        yield saved("hotel")
+        try:
+            yield Revert("full")
+        finally:
+            yield ContinueUsing(trip())
+
+    play = booked(Play(goes_on()), "hotel", "undo hotel")
+    assert play.status is play.replay().status is Status.REVERTED
+    assert play.continued is None
 
 
 def test_the_saved_steps_of_the_losers_are_undone_too() -> None:
@@ -210,6 +357,40 @@ def test_a_run_of_its_own_mistake_undoes_itself_too() -> None:
     play = booked(Play(mistaken()), "flight", "undo flight")
     assert play.status is Status.REVERTED
     assert isinstance(play.error, BadCommand)
+
+
+@workflow(compensate_on_failure=True)
+def handles() -> Body:
+    def check(payload: object) -> None:
+        raise LookupError(payload)
+
+    yield saved("hotel")
+    yield Handle("event", check)
+    try:
+        yield Receive("never")
+    finally:
+        yield saved("cleanup")
+
+
+def test_a_handler_that_fails_lets_the_workflow_clean_up_before_all_is_undone() -> None:
+    play = booked(Play(handles()), "hotel")
+    play.send("event", "first")
+    assert play.waiting == ["4"]
+    play.send("event", "second")  # of several errors the first counts
+    play = play.replay()
+    booked(play, "cleanup", "undo cleanup")
+    play.send("event", "third")  # nobody is left whom it concerns
+    booked(play, "undo hotel")
+    assert play.status is play.replay().status is Status.REVERTED
+    assert str(play.error) == "first"
+
+
+def test_a_handler_that_fails_at_once_is_the_same() -> None:
+    play = booked(Play(handles(), events=[EventArrived(1, "event", Value("first"))]), "hotel")
+    assert play.recorded()[-1] == "1.0 event event"
+    booked(play, "undo hotel")
+    assert play.status is play.replay().status is Status.REVERTED
+    assert str(play.error) == "first"
 
 
 def test_each_cut_of_an_undone_run_replays() -> None:
