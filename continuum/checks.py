@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
+from types import GeneratorType
 from typing import Any, Final
 
 from continuum.command import Command, told_unyielded
@@ -80,6 +81,21 @@ def check_yielded(values: Iterable[object], what: str) -> None:
 def check_invocation(invocation: object, what: str) -> Invocation[Any]:
     """The Invocation itself, if it is one. Raises NotAWorkflow."""
     if not isinstance(invocation, Invocation):
-        hint = f"; call it: {invocation.name}(...)" if isinstance(invocation, Workflow) else ""
-        raise NotAWorkflow(f"{what} takes a called workflow, not {invocation!r}{hint}")
+        raise NotAWorkflow(f"{what} takes a called workflow, such as order('ord-1'), not {_explain(invocation)}")
     return invocation
+
+
+def _explain(value: object) -> str:
+    """What stands where an Invocation belongs, and what to write instead."""
+    name = getattr(value, "__name__", "fn")
+    match value:
+        case Workflow():
+            return f"{value!r}; call it: {value.name}(...)"
+        case GeneratorType():
+            return f"a generator of {name}; decorate {name} with @workflow, or inline it: `yield from {name}(...)`"
+        case _ if inspect.isgeneratorfunction(value):
+            return f"the function {name}; decorate it with @workflow, and call it: {name}(...)"
+        case _ if callable(value):
+            return f"the function {name}; to run it as a step use `yield Save({name}, ...)`"
+        case _:
+            return repr(value)

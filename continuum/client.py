@@ -14,11 +14,11 @@ from typing import Any, Protocol, TypeVar
 
 import anyio
 
-from continuum.checks import check_id, check_queue
+from continuum.checks import check_id, check_invocation, check_queue
 from continuum.description import describe
 from continuum.door import check_limit, check_priority, name_of_workflow, status_of
 from continuum.durations import Duration, nanoseconds
-from continuum.errors import BadValue, ContinuumError, NotAWorkflow, StoreClosed, UnknownWorkflow
+from continuum.errors import BadValue, ContinuumError, StoreClosed, UnknownWorkflow
 from continuum.journal import RunId, Status
 from continuum.mailbox import Mailbox
 from continuum.runs import AsyncRun
@@ -318,13 +318,10 @@ class Client:
         return self.ledger.codec.encode(arguments, f"the arguments of {workflow.name}")
 
     def _known(self, invocation: object) -> Workflow[..., Any]:
-        if not isinstance(invocation, Invocation):
-            hint = f"; call it: {invocation.name}(...)" if isinstance(invocation, Workflow) else ""
-            raise NotAWorkflow(f"start takes a called workflow, such as order('ord-1'), not {invocation!r}{hint}")
-        name = invocation.workflow.name
-        if self._works and self._registry.get(name) is None:
-            raise UnknownWorkflow(name, (workflow.name for workflow in self._registry))
-        return invocation.workflow
+        workflow = check_invocation(invocation, "start").workflow
+        if self._works and self._registry.get(workflow.name) is None:
+            raise UnknownWorkflow(workflow.name, (each.name for each in self._registry))
+        return workflow
 
 
 class _Waiter:

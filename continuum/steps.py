@@ -181,6 +181,11 @@ class Save(Command[T_co]):
 _NOTHING_GIVEN: Final = (None,) * 8
 
 
+@overload
+def step(fn: F, /) -> F: ...
+
+
+@overload
 def step(
     *,
     retry: Retry | None = None,
@@ -191,8 +196,23 @@ def step(
     at_most_once: bool | None = None,
     cache: Duration | None = None,
     once: str | None = None,
-) -> Callable[[F], F]:
-    """Attach defaults for Save to a function, which stays an ordinary function.
+) -> Callable[[F], F]: ...
+
+
+def step(
+    fn: Any = None,
+    /,
+    *,
+    retry: Retry | None = None,
+    timeout: Duration | None = None,
+    compensate: Callable[[Any], Any] | None = None,
+    key: str | None = None,
+    executor: Executor | None = None,
+    at_most_once: bool | None = None,
+    cache: Duration | None = None,
+    once: str | None = None,
+) -> Any:
+    """Attach defaults for Save to a function, which stays an ordinary function. Bare, it attaches none.
 
     >>> @step(retry=Retry(attempts=5))
     ... def charge(order_id): ...
@@ -208,7 +228,7 @@ def step(
         setattr(fn, _ATTACHED, options)
         return fn
 
-    return attach
+    return attach if fn is None else attach(fn)
 
 
 def step_name(fn: Callable[..., Any]) -> str:

@@ -185,6 +185,11 @@ def test_step_attaches_defaults_that_save_may_replace() -> None:
     assert (options.retry.attempts, options.timeout, options.at_most_once) == (1, 3 * NANOSECONDS, False)
 
 
+def test_step_may_be_bare() -> None:
+    assert step(charge) is charge
+    assert Save(step(charge), "a").options == Save(charge, "a").options
+
+
 REFUSED: dict[str, Any] = {
     "a step that was called": lambda: Save(charge("a")),
     "a coroutine as a step": lambda: _closed(fetch("u")),
@@ -208,6 +213,7 @@ REFUSED: dict[str, Any] = {
     "an empty key": lambda: Save(charge, "a", key=""),
     "step defaults that make no sense": lambda: step(timeout=-1),
     "step on a generator function": lambda: step(timeout=1)(part),
+    "bare step on a workflow": lambda: step(order),
     "no duration": lambda: Sleep(),
     "two durations": lambda: Sleep(1, until=datetime.now(UTC)),
     "a negative sleep": lambda: Sleep(-1),
@@ -321,13 +327,22 @@ def test_a_refusal_says_what_to_write(make: Any, advice: str) -> None:
     assert advice in str(caught.value)
 
 
-@pytest.mark.parametrize("make", [Call, Start])
-@pytest.mark.parametrize("what", [order, charge, "order", None, part])
-def test_a_child_is_a_called_workflow(make: Any, what: object) -> None:
+@pytest.mark.parametrize("make", [Call, Start, ContinueUsing])
+@pytest.mark.parametrize(
+    ("what", "advice"),
+    [
+        (lambda: order, "call it: order(...)"),
+        (lambda: charge, "the function charge; to run it as a step use `yield Save(charge, ...)`"),
+        (lambda: part, "the function part; decorate it with @workflow, and call it: part(...)"),
+        (lambda: part(), "a generator of part; decorate part with @workflow, or inline it: `yield from part(...)`"),
+        (lambda: "order", "takes a called workflow, such as order('ord-1'), not 'order'"),
+        (lambda: None, "not None"),
+    ],
+)
+def test_a_child_is_a_called_workflow(make: Any, what: Any, advice: str) -> None:
     with pytest.raises(NotAWorkflow) as caught:
-        make(what)
-    if what is order:
-        assert "call it: order(...)" in str(caught.value)
+        make(what())
+    assert advice in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ Knows the ways in which Python values hold others; whether one can be pickled is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from types import FunctionType, MethodType
+from types import FunctionType, GeneratorType, MethodType
 from typing import Any, Final, TypeAlias
 
 from continuum.store.exceptions import brief, type_name
@@ -29,9 +29,20 @@ def explain(value: object, what: str, error: Exception) -> str:
     """
     if isinstance(error.__cause__ or error, RecursionError):
         return f"{what}: it is nested too deeply to be pickled"
+    if isinstance(value, GeneratorType):
+        return f"{what}: it is {_explain_generator(value.__name__)}"
     path, reason = _search(value, error, [], {id(value): value}) or ([], error)
     text = brief(_Text(str(reason) or type(reason).__name__), REASON_LIMIT)
     return ": ".join([what, " → ".join(path), text] if path else [what, text])
+
+
+def _explain_generator(name: str) -> str:
+    if name == "<genexpr>":
+        return "a generator expression; make a list of it"
+    return (
+        f"a generator of {name}, which nobody has run; if it yields commands, use `yield from {name}(...)` in the "
+        f"workflow, or give Map the function {name} itself; else make a list of it"
+    )
 
 
 class _Text(str):

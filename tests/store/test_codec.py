@@ -11,7 +11,7 @@ import sys
 import threading
 import uuid
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -303,6 +303,10 @@ def closing_over(resource: object) -> Callable[[], object]:
     return lambda: resource
 
 
+def counting() -> Generator[int, None, None]:
+    yield 1
+
+
 def in_a_circle() -> Loop:
     first = Loop(None, LOCK)
     first.other = Loop(first)
@@ -322,7 +326,12 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: Order(1, [LOCK]), "attribute 'lines' of test_codec.Order → list item 0: cannot"),  # type: ignore[list-item]
     (lambda: closing_over(LOCK), "variable 'resource' of function closing_over.<locals>.<lambda>: cannot"),
     (lambda: Pool().__init__, "object of method __init__ → attribute 'sock' of test_codec.Pool: cannot"),  # type: ignore[misc]
-    (lambda: (number for number in [1]), "argument 'conn': cannot pickle 'generator' object"),
+    (lambda: (number for number in [1]), "argument 'conn': it is a generator expression; make a list of it"),
+    (
+        lambda: counting(),
+        "argument 'conn': it is a generator of counting, which nobody has run; if it yields commands, use",
+    ),
+    (lambda: [counting()], "argument 'conn': list item 0: cannot pickle 'generator' object"),
     (in_a_circle, "argument 'conn': attribute 'lock' of test_codec.Loop: cannot pickle '_thread.lock' object"),
     (lambda: nested(100_000), "it is nested too deeply to be pickled"),
 ]

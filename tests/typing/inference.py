@@ -59,6 +59,11 @@ def careful(order_id: str) -> list[str]:
     return [order_id]
 
 
+@step
+def plain(order_id: str) -> bytes:
+    return order_id.encode()
+
+
 @workflow
 def child(name: str) -> Generator[Any, Any, dict[str, int]]:
     number = yield from Save(len, name)
@@ -70,6 +75,7 @@ def parent(order_id: str, amount: int = 0) -> Generator[Any, Any, str]:
     assert_type((yield from Save(charge, order_id, amount, retry=Retry(3), compensate=refund)), float)
     assert_type((yield from Save(fetch, order_id, timeout="10s", executor="inline")), bytes)
     assert_type((yield from Save(careful, order_id)), list[str])
+    assert_type((yield from Save(plain, order_id)), bytes)
     assert_type((yield from Save(charge, order_id, 1, cache=timedelta(hours=1), once=order_id)), float)
     assert_type((yield from Save(str.upper, order_id)), str)
     assert_type((yield from Sleep("1h")), None)
