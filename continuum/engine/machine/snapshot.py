@@ -18,6 +18,7 @@ This module and :mod:`continuum.engine.machine.takeover` alone look into the mac
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import GEN_CREATED, getgeneratorstate
 from typing import Any, Final, TypeAlias, TypedDict
 
 from continuum.commands import All, Command, Map, Save
@@ -203,9 +204,9 @@ def _handler_state(name: str, handler: Handler) -> HandlerState:
 def restore(snapshot: Snapshot, make: Callable[[Body], Machine]) -> Machine | str:
     """A machine in that state, to be fed ``Started(tail)``, or why it cannot be had.
 
-    `make` makes a fresh machine of the run with that body. The generators of the snapshot go over to it. Each
-    stands before its first ``next``, and waits where it was left after that; what it yields then is dropped.
-    What a generator raises there is raised here.
+    `make` makes a fresh machine of the run with that body. The generators of the snapshot go over to it. One
+    that stands before its first ``next`` waits where it was left after that; what it yields then is dropped, what
+    it raises there is raised here.
     """
     if snapshot["format"] != FORMAT:
         return f"it is of format {snapshot['format']}, and this version reads format {FORMAT} alone"
@@ -235,7 +236,8 @@ def _wake(machine: Machine, bodies: list[Body]) -> None:
     token = enter(machine._context)
     try:
         for body in bodies:
-            body.send(None)
+            if getattr(body, "gi_frame", None) is None or getgeneratorstate(body) == GEN_CREATED:
+                body.send(None)
     except BaseException:
         machine.discard()
         raise
