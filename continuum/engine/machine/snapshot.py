@@ -35,7 +35,8 @@ from continuum.journal import Entry, Failure, Kind, Outcome, Position, Value
 __all__ = ["FORMAT", "Snapshot", "restore", "take"]
 
 FORMAT: Final = 1
-"""To be raised when a snapshot means something else than before. :func:`restore` reads this one alone."""
+"""To be raised when a snapshot means something else than before. Then :func:`restore` has to learn to read both,
+for a run whose history was deleted has nothing else to go on from."""
 
 Told: TypeAlias = tuple[bool, Any]
 """An outcome: whether it is a value, and the value or the error."""
