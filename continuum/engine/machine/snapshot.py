@@ -115,8 +115,7 @@ class Snapshot(TypedDict):
     patches: dict[str, bool]
     published: dict[str, Any]
     failures: list[tuple[int, Position, BaseException]]
-    """Which command failed with which error, with a running number. An error that is held by nothing else in
-    the snapshot need not be kept: it cannot be raised again."""
+    """Which command failed with which error, with a running number: those that are still held by something."""
 
 
 def take(machine: Machine) -> Snapshot | str:
@@ -128,7 +127,7 @@ def take(machine: Machine) -> Snapshot | str:
     if reason is not None:
         return reason
     fibers = list(machine.fibers._alive)
-    undo, failures = machine._undo, machine._failures
+    undo = machine._undo
     return {
         "format": FORMAT,
         "family": machine.family,
@@ -140,7 +139,7 @@ def take(machine: Machine) -> Snapshot | str:
         "stopping": None if machine._stopping is None else (machine._stopping, machine.stop_reason or ""),
         "patches": dict(machine.patches),
         "published": dict(machine.state),
-        "failures": list(failures.known.values()),
+        "failures": machine._failures.held(),
     }
 
 
