@@ -22,8 +22,8 @@ a generator of instrumented code that behaves the same and costs a little more a
 Nothing here knows the store or the machine. The rooms, in the order in which a function goes through
 them: :mod:`source` finds its definition, :mod:`flatten` and :mod:`simplify` bring its yields into
 statements of their own, :mod:`leaving` and :mod:`rewrite` make these statements such that they can be
-entered again, :mod:`instrument` compiles the result; :mod:`frames` makes generators of it, :mod:`state`
-and :mod:`references` pickle them.
+entered again, :mod:`instrument` compiles the result; :mod:`frames` makes generators of it, :mod:`state`,
+:mod:`references` and :mod:`values` pickle them.
 """
 
 from continuum.engine.continuation.frames import adopt

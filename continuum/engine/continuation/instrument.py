@@ -191,7 +191,9 @@ def _compiled(
     node.decorator_list = [ast.copy_location(constant(None), each) for each in node.decorator_list]
     if hasattr(node, "type_params"):
         node.type_params = []
-    around: ast.stmt = ast.FunctionDef(MAKER, _arguments(outer), [node], [])
+    # Its own name is bound by its definition, but means what it meant to the original.
+    own_name = [] if node.name in outer else [ast.Global([node.name])]
+    around: ast.stmt = ast.FunctionDef(MAKER, _arguments(outer), [*own_name, node], [])
     if scope is not None:
         around = ast.ClassDef(scope, [], [], [around], [])
     if hasattr(node, "type_params"):

@@ -35,6 +35,7 @@ from continuum.engine.continuation.labels import label
 from continuum.engine.continuation.references import Reduction, reduce_cell, reduce_function
 from continuum.engine.continuation.refusal import Refused, Stale
 from continuum.engine.continuation.syntax import AT, DELEGATE, FRAME
+from continuum.engine.continuation.values import is_ours, reduce_value
 from continuum.place import place
 from continuum.store.culprit import explain
 from continuum.store.exceptions import ErrorParts
@@ -116,7 +117,7 @@ class _Reducers:
             return self._errors.reduce(value)
         if kind is Workflow and isinstance(value.function, FunctionType):
             return str(value.function.__qualname__)
-        return None
+        return reduce_value(value) if is_ours(kind) else None
 
     def _generator(self, generator: Any) -> Reduction:
         match getgeneratorstate(generator):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import islice
+from sys import getrefcount
 from typing import Final
 
 from continuum.journal import Position
@@ -11,6 +12,7 @@ from continuum.journal import Position
 __all__ = ["Failures"]
 
 _REMEMBERED: Final = 256
+_ALONE: Final = 2  # references to an error: one of these, and one as it is counted
 
 
 class Failures:
@@ -27,6 +29,10 @@ class Failures:
         if len(self.known) > 2 * _REMEMBERED:
             for identity in list(islice(self.known, _REMEMBERED)):
                 del self.known[identity]
+
+    def held(self) -> list[tuple[int, Position, BaseException]]:
+        """Those errors that somebody else holds too: no other can be raised again."""
+        return [each for each in self.known.values() if getrefcount(each[2]) > _ALONE]
 
     def position_of(self, error: BaseException) -> Position | None:
         """The position of the last command whose failure this error is, or comes from."""

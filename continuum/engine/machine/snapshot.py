@@ -18,6 +18,7 @@ This module and :mod:`continuum.engine.machine.takeover` alone look into the mac
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import GEN_CREATED, getgeneratorstate
 from typing import Any, Final, TypeAlias, TypedDict
 
 from continuum.commands import All, Command, Map, Save
@@ -34,7 +35,8 @@ from continuum.journal import Entry, Failure, Kind, Outcome, Position, Value
 __all__ = ["FORMAT", "Snapshot", "restore", "take"]
 
 FORMAT: Final = 1
-"""To be raised when a snapshot means something else than before. :func:`restore` reads this one alone."""
+"""To be raised when a snapshot means something else than before. Then :func:`restore` has to learn to read both,
+for a run whose history was deleted has nothing else to go on from."""
 
 Told: TypeAlias = tuple[bool, Any]
 """An outcome: whether it is a value, and the value or the error."""
@@ -114,8 +116,7 @@ class Snapshot(TypedDict):
     patches: dict[str, bool]
     published: dict[str, Any]
     failures: list[tuple[int, Position, BaseException]]
-    """Which command failed with which error, with a running number. An error that is held by nothing else in
-    the snapshot need not be kept: it cannot be raised again."""
+    """Which command failed with which error, with a running number: those that are still held by something."""
 
 
 def take(machine: Machine) -> Snapshot | str:
@@ -127,7 +128,7 @@ def take(machine: Machine) -> Snapshot | str:
     if reason is not None:
         return reason
     fibers = list(machine.fibers._alive)
-    undo, failures = machine._undo, machine._failures
+    undo = machine._undo
     return {
         "format": FORMAT,
         "family": machine.family,
@@ -139,7 +140,7 @@ def take(machine: Machine) -> Snapshot | str:
         "stopping": None if machine._stopping is None else (machine._stopping, machine.stop_reason or ""),
         "patches": dict(machine.patches),
         "published": dict(machine.state),
-        "failures": list(failures.known.values()),
+        "failures": machine._failures.held(),
     }
 
 
@@ -204,9 +205,9 @@ def _handler_state(name: str, handler: Handler) -> HandlerState:
 def restore(snapshot: Snapshot, make: Callable[[Body], Machine]) -> Machine | str:
     """A machine in that state, to be fed ``Started(tail)``, or why it cannot be had.
 
-    `make` makes a fresh machine of the run with that body. The generators of the snapshot go over to it. Each
-    stands before its first ``next``, and waits where it was left after that; what it yields then is dropped.
-    What a generator raises there is raised here.
+    `make` makes a fresh machine of the run with that body. The generators of the snapshot go over to it. One
+    that stands before its first ``next`` waits where it was left after that; what it yields then is dropped, what
+    it raises there is raised here.
     """
     if snapshot["format"] != FORMAT:
         return f"it is of format {snapshot['format']}, and this version reads format {FORMAT} alone"
@@ -237,7 +238,8 @@ def _wake(machine: Machine, bodies: list[Body]) -> None:
     token = enter(machine._context)
     try:
         for body in bodies:
-            body.send(None)
+            if getattr(body, "gi_frame", None) is None or getgeneratorstate(body) == GEN_CREATED:
+                body.send(None)
     except BaseException:
         machine.discard()
         raise

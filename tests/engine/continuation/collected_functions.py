@@ -34,6 +34,18 @@ def inner_functions() -> Body:
 
 
 @collect
+def names_itself(depth: int = 3) -> Body:
+    here = yield depth
+
+    def deeper(left: int) -> Body:
+        below = yield left
+        return below + ((yield from deeper(left - 1)) if left else 0)
+
+    below = (yield from names_itself(depth - 1)) if depth else (0, [])
+    return here + below[0], [(yield from deeper(depth)), *below[1]]
+
+
+@collect
 def inner_functions_of_inner_functions() -> Body:
     level = 0
 

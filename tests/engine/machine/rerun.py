@@ -97,17 +97,11 @@ def taken(machine: Machine) -> Snapshot:
 
 
 def to_bytes(snapshot: Snapshot) -> bytes:
-    """Of the errors that commands failed with, only those that are held by something else as well."""
     stream = BytesIO()
-    pickler = _Pickler(stream, 5)
-    pickler.dump({**snapshot, "failures": []})
-    held = pickler.memo.copy()
-    pickler.dump([each for each in snapshot["failures"] if id(each[2]) in held])
+    _Pickler(stream, 5).dump(snapshot)
     return stream.getvalue()
 
 
 def from_bytes(data: bytes) -> Snapshot:
-    unpickler = pickle.Unpickler(BytesIO(data))
-    snapshot: Snapshot = unpickler.load()
-    snapshot["failures"] = unpickler.load()
+    snapshot: Snapshot = pickle.loads(data)
     return snapshot

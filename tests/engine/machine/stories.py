@@ -225,6 +225,15 @@ def keeping() -> Body:
 
 
 @workflow
+def dropping() -> Body:
+    for name in ("a", "b"):
+        try:
+            yield do(name)
+        except Oops:
+            pass
+
+
+@workflow
 def blaming() -> Body:
     kept: list[Exception] = []
     for name in ("a", "b", "c"):

@@ -1,7 +1,6 @@
 """Random workflows that go on from their state at random moments: the way on is that of a replay.
 
-The generators themselves go over from one machine to the next here. That what stands in for them can be
-pickled is another matter.
+The generators themselves go over from one machine to the next, or twins of them do, in bytes.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from driver import Driver, choices
 from harness import Body, Kept, Play
 from hypothesis import given, note
@@ -24,6 +24,7 @@ from programs import (
 from rerun import taken
 from test_properties import Fed, short, standing, told
 
+from continuum.engine.continuation import adopt, dumps, loads
 from continuum.engine.machine.fibers import Fiber
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import EventArrived
@@ -72,9 +73,21 @@ def moved(machine: Machine) -> Kept:
     return Kept(again, 0)
 
 
-def fed(play: Fed, moves: int) -> Fed:
+def pickled(machine: Machine) -> Kept:
+    """The state of a machine that runs twins, in bytes."""
+    data = dumps(taken(machine))
+
+    def again(make: Callable[[Body], Machine]) -> Machine:
+        restored = restore(loads(data), make)
+        assert isinstance(restored, Machine), restored
+        return restored
+
+    return Kept(again, 0)
+
+
+def fed(play: Fed, moves: int, adopt: Callable[[Body], Body] | None = None) -> Fed:
     """The same play once more, as it stood after so many feeds."""
-    again = Fed(play.invocation, timeout=play.timeout)
+    again = Fed(play.invocation, timeout=play.timeout, adopt=adopt)
     for event, now in play.fed[1:moves]:
         again.now = now
         if isinstance(event, EventArrived):
@@ -84,20 +97,30 @@ def fed(play: Fed, moves: int) -> Fed:
 
 
 @examples(300)
-@given(uncertain_programs, workflows, st.booleans(), st.booleans(), deadlines, moments, moments, choices)
+@given(uncertain_programs, workflows, st.tuples(st.booleans(), st.booleans()), deadlines, moments, moments, choices)
+@pytest.mark.parametrize(("adopt", "keep"), [(None, moved), (adopt, pickled)], ids=["the generators", "twins in bytes"])
 def test_from_its_state_a_run_goes_on_as_after_a_replay(
-    block: Block, code: Any, reverts: bool, cancels: bool, deadline: float | None, first: int, then: int, choices: bytes
+    adopt: Any,
+    keep: Callable[[Machine], Kept],
+    block: Block,
+    code: Any,
+    how: tuple[bool, bool],
+    deadline: float | None,
+    first: int,
+    then: int,
+    choices: bytes,
 ) -> None:
     note(f"{block}")
+    reverts, cancels = how
     play = Fed(code(block, reverts), timeout=deadline)
     Driver(choices).drive(play, cancels=cancels)
     lasted = len(play.fed) - (play.settled is not None)
     if not lasted:
         return
     first, then = sorted((first % lasted, then % lasted))
-    live = fed(play, first + 1)
+    live = fed(play, first + 1, adopt)
     assert [short(each) for each in live.journal] == [short(each) for each in play.journal[: len(live.journal)]]
-    point = moved(live.machine)
+    point = keep(live.machine)
     point.behind = len(live.journal)
     sent = sum(isinstance(event, EventArrived) for event, _ in play.fed[: then + 1])
     journal, events, now = play.journal[: play.cuts[then + 1]], play.events[:sent], play.fed[then][1]
@@ -138,16 +161,9 @@ def test_a_run_may_change_over_at_any_moment(
     if not lasted:
         return
     again = fed(play, moment % lasted + 1)
-    adopted: list[Body] = []
-
-    def adopt(body: Body) -> Body:
-        adopted.append(body)
-        return body
-
     again.adopt = adopt
     machine = again._machine(play.invocation.body())
     assert rehearse(machine, again.journal, again.now) is None
-    assert adopted
     assert take_over(machine, again.machine) is None
     again.machine.discard()
     again.machine = machine
