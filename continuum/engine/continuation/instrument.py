@@ -16,6 +16,7 @@ import copy
 import warnings
 import weakref
 from collections.abc import Iterator
+from functools import partial
 from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
@@ -84,11 +85,16 @@ def twin_of(function: object) -> Twin:
     key = id(code)
     known = _known.get(key)
     if known is None or known[0]() is not code:
-        known = weakref.ref(code, lambda _: _known.pop(key, None)), _attempt(code, function.__globals__)
+        known = weakref.ref(code, partial(_forget, _known, key)), _attempt(code, function.__globals__)
         _known[key] = known
     if isinstance(known[1], Refused):
         raise Refused(known[1].reason)
     return known[1]
+
+
+def _forget(known: dict[int, Any], key: int, _: object) -> None:
+    """A function is gone. At the interpreter's end the module's own names may be gone before it."""
+    known.pop(key, None)
 
 
 def _is_generator(function: object) -> bool:
