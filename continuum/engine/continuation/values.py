@@ -1,12 +1,14 @@
-"""Values of this library, such as commands and their options, by the names of their fields.
+"""Values of this library, such as commands and their options, by their fields.
 
-A later version of the library may add a field to one of them. What was captured before has no value for it, and
-gets its default: a run whose history was deleted has nothing else to go on from.
+A later version of the library may add fields to one of them, at the end. What was captured before has no
+values for these, and gets their defaults: a run whose history was deleted has nothing else to go on from.
 """
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields, is_dataclass
+import copyreg
+from dataclasses import MISSING, Field, fields, is_dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 from continuum.engine.continuation.refusal import Stale
@@ -23,22 +25,20 @@ def is_ours(kind: type) -> bool:
 
 def reduce_value(value: Any) -> tuple[Any, ...]:
     """How it is pickled."""
-    values = {field.name: getattr(value, field.name) for field in fields(value)}
-    return _empty, (type(value),), values, None, None, _fill
+    values = tuple(getattr(value, field.name) for field in fields(value))
+    return copyreg.__newobj__, (type(value),), values, None, None, _fill  # type: ignore[attr-defined]
 
 
-def _empty(kind: type) -> object:
-    return object.__new__(kind)
+def _fill(made: Any, values: tuple[Any, ...]) -> None:
+    for field, value in zip_longest(fields(made), values, fillvalue=MISSING):
+        if not isinstance(field, Field):
+            raise Stale(f"the {type(made).__name__} that was captured has more fields than this version knows")
+        object.__setattr__(made, field.name, _default(made, field) if value is MISSING else value)
 
 
-def _fill(made: Any, values: dict[str, Any]) -> None:
-    for field in fields(made):
-        if field.name in values:
-            value = values[field.name]
-        elif field.default is not MISSING:
-            value = field.default
-        elif field.default_factory is not MISSING:
-            value = field.default_factory()
-        else:
-            raise Stale(f"the {type(made).__name__} that was captured has no {field.name!r}, and there is no default")
-        object.__setattr__(made, field.name, value)
+def _default(made: object, field: Field[Any]) -> Any:
+    if field.default is not MISSING:
+        return field.default
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    raise Stale(f"the {type(made).__name__} that was captured has no {field.name!r}, and there is no default")

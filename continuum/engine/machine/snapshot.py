@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from inspect import GEN_CREATED, getgeneratorstate
-from typing import Any, Final, TypeAlias, TypedDict
+from typing import Any, Final, NotRequired, TypeAlias, TypedDict
 
 from continuum.commands import All, Command, Map, Save
 from continuum.context import enter, leave
@@ -73,12 +73,11 @@ class WaitingState(TypedDict):
     kind: str
     name: str
     command: Command[Any]
-    attempts: int
-    due: int | None
-    limit: int | None
-    begun: bool
-    error: BaseException | None
-    """Of the last attempt, where one has failed; the next one is `due`."""
+    due: NotRequired[int]
+    limit: NotRequired[int]
+    begun: NotRequired[bool]
+    failed: NotRequired[tuple[int, BaseException]]
+    """How many attempts have failed, and the error of the last of them; the next one is `due`."""
 
 
 class HandlerState(TypedDict):
@@ -182,17 +181,22 @@ def _group_state(group: Group) -> GroupState:
 
 def _waiting_state(waiting: Waiting) -> WaitingState:
     mark = waiting.mark
-    return {
+    due = waiting.due if mark is None else mark.ref  # the same for an attempt that is under way
+    state: WaitingState = {
         "position": waiting.position,
         "kind": waiting.kind.value,
         "name": waiting.name,
         "command": waiting.command,
-        "attempts": waiting.attempts,
-        "due": waiting.due if mark is None else mark.ref,  # the same for an attempt that is under way
-        "limit": waiting.limit,
-        "begun": waiting.begun,
-        "error": mark.outcome.error if mark is not None and isinstance(mark.outcome, Failure) else None,
     }
+    if due is not None:
+        state["due"] = due
+    if waiting.limit is not None:
+        state["limit"] = waiting.limit
+    if waiting.begun:
+        state["begun"] = True
+    if mark is not None and isinstance(mark.outcome, Failure):
+        state["failed"] = mark.attempts, mark.outcome.error
+    return state
 
 
 def _handler_state(name: str, handler: Handler) -> HandlerState:
@@ -290,12 +294,11 @@ def _put_waiting(machine: Machine, states: list[WaitingState]) -> None:
         position, kind, name = state["position"], Kind(state["kind"]), state["name"]
         fiber = fibers[position[:-1]]
         fiber.waits_for = waiting = Waiting(fiber, position, kind, name, state["command"])
-        waiting.due, waiting.limit = state["due"], state["limit"]
-        if state["error"] is not None:
-            assert waiting.due is not None, "an attempt that failed is followed by another"
-            failure = Failure(state["error"])
-            note_attempt(waiting, Entry(position, Kind.ATTEMPT, name, failure, 0, state["attempts"], waiting.due))
-        waiting.begun = state["begun"]
+        waiting.due, waiting.limit = state.get("due"), state.get("limit")
+        if "failed" in state:
+            attempts, error = state["failed"]
+            note_attempt(waiting, Entry(position, Kind.ATTEMPT, name, Failure(error), 0, attempts, state["due"]))
+        waiting.begun = "begun" in state
         machine._waiting[position] = waiting
         machine._unasked.append(waiting)
         if kind is Kind.RECEIVE:

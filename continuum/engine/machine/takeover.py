@@ -81,7 +81,7 @@ def _outline(snapshot: Snapshot) -> tuple[Any, ...]:
     return (
         [(each["path"], each["next"]) for each in snapshot["fibers"]],
         [(each["position"], each["kind"], each["begun"]) for each in snapshot["groups"]],
-        [(each["position"], each["kind"], each["name"], each["due"]) for each in snapshot["waiting"]],
+        [(each["position"], each["kind"], each["name"], each.get("due")) for each in snapshot["waiting"]],
         [(each["position"], each["name"], each["taken"]) for each in snapshot["handlers"]],
         len(snapshot["undo"]["steps"]),
         snapshot["undo"]["position"],

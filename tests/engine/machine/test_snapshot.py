@@ -115,7 +115,7 @@ def test_it_is_plain_data_but_for_what_belongs_to_the_user(story: Story) -> None
 
 
 PLAIN = (dict, list, tuple, int, str, bool, type(None))
-OF_THE_USER = {"body", "rest", "command", "error", "callback", "steps", "results", "verdict", "published", "failures"}
+OF_THE_USER = {"body", "rest", "command", "failed", "callback", "steps", "results", "verdict", "published", "failures"}
 
 
 def check_plain(found: Any) -> None:
