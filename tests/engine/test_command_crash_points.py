@@ -69,7 +69,7 @@ async def later(value: Any) -> Any:
 
 
 VALUES: list[Any] = [
-    None, 0, "", [], False, (1, (2,)), {3}, b"4", UUID(int=5), Receipt(6, datetime(2030, 1, 1, tzinfo=UTC)), KeyError(7),
+    None, 0, "", [], False, (1, (2,)), {3}, b"4", UUID(int=5), KeyError(6), Receipt(7, datetime(2030, 1, 1, tzinfo=UTC))
 ]  # fmt: skip
 
 
