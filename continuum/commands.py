@@ -83,7 +83,7 @@ class Sleep(Command[None]):
     """A durable timer: for a duration (seconds, timedelta or text), or `until` an aware datetime.
 
     The due time is recorded when the timer starts, so a restart neither shortens nor prolongs it.
-    Raises BadValue unless exactly one of the two is given and makes sense.
+    `name` is what the history shows. Raises BadValue unless exactly one of the two is given and makes sense.
 
     >>> Sleep("1h30m") == Sleep(5400)
     True
@@ -91,12 +91,16 @@ class Sleep(Command[None]):
 
     duration: int | None
     until: int | None
+    name: str
 
-    def __init__(self, duration: Duration | None = None, *, until: datetime | None = None) -> None:
+    def __init__(
+        self, duration: Duration | None = None, *, until: datetime | None = None, name: str | None = None
+    ) -> None:
         if (duration is None) == (until is None):
             raise BadValue("Sleep takes either a duration or until=, one of them")
         fill(self, "duration", None if duration is None else nanoseconds(duration, "Sleep"))
         fill(self, "until", None if until is None else timestamp_of(until, "Sleep(until=)"))
+        fill(self, "name", "" if name is None else check_text(name, "the name of a timer"))
 
 
 @dataclass(frozen=True, slots=True, init=False)

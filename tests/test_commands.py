@@ -215,6 +215,7 @@ REFUSED: dict[str, Any] = {
     "step on a generator function": lambda: step(timeout=1)(part),
     "bare step on a workflow": lambda: step(order),
     "no duration": lambda: Sleep(),
+    "a timer with an empty name": lambda: Sleep(1, name=""),
     "two durations": lambda: Sleep(1, until=datetime.now(UTC)),
     "a negative sleep": lambda: Sleep(-1),
     "an endless sleep": lambda: Sleep(math.inf),

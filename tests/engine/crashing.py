@@ -10,6 +10,9 @@ from hosts import opened
 
 from continuum import Engine, Workflow
 from continuum.errors import CommitUnknown, StoreClosed
+from continuum.journal import Entry
+from continuum.store.codec import Codec
+from continuum.store.ledger import Ledger
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch, Hold, View, Watch
 
@@ -74,6 +77,11 @@ class Crashes:
         """The keys of all that the store holds."""
         with MemoryStore(self.space).view() as view:
             return [key for key, _ in view.scan(b"")]
+
+    def journal(self, run_id: str) -> list[Entry]:
+        """What is recorded of a run."""
+        with MemoryStore(self.space).view() as view:
+            return [entry for _, entry in Ledger(Codec()).entries(view, run_id)]
 
     def live(self, scenario: Scenario, commits: int, *, applied: bool) -> bool:
         """Let an engine live for so many commits; whether the scenario came to its end before that."""

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hosts import TOO_LONG, OpenEngine, eventually
 
-from continuum import All, Call, Engine, Receive, Retry, Run, Save, Sleep, Start, workflow
-from continuum.errors import Cancelled, RunCancelled, RunFailed, RunFinished, RunNotFound, RunTimedOut
+from continuum import All, Call, Engine, Receive, Retry, Revert, Run, Save, Sleep, Start, workflow
+from continuum.errors import Cancelled, RunCancelled, RunFailed, RunFinished, RunNotFound, RunReverted, RunTimedOut
 
 
 @workflow
@@ -186,6 +186,38 @@ def test_a_second_cancel_ends_a_run_that_does_not_come_to_an_end(open_engine: Op
         eventually(lambda: run.describe().waiting_for == "receive 'never'")
         run.cancel("second")
         assert cancelled_with(run) == "second"
+
+
+def test_a_cancel_leaves_an_undoing_alone_and_a_second_one_does_not(open_engine: OpenEngine) -> None:
+    begun, go_on = threading.Semaphore(0), threading.Semaphore(0)
+    undone: list[str] = []
+
+    def undo(name: str) -> None:
+        begun.release()
+        assert go_on.acquire(timeout=TOO_LONG)
+        undone.append(name)
+
+    @workflow
+    def reverts() -> Any:
+        yield Save(str, "a", compensate=undo)
+        yield Save(str, "b", compensate=undo)
+        yield Revert("as planned")
+
+    with open_engine(reverts) as engine:
+        run = engine.start(reverts(), id="once")
+        assert begun.acquire(timeout=TOO_LONG)
+        run.cancel("too late")
+        go_on.release(2)
+        with pytest.raises(RunReverted) as caught:
+            run.result(TOO_LONG)
+        assert (caught.value.reason, undone) == ("as planned", ["b", "a"])
+        assert begun.acquire(timeout=TOO_LONG)
+        run = engine.start(reverts(), id="twice")
+        assert begun.acquire(timeout=TOO_LONG)
+        run.cancel("too late")
+        run.cancel("at once")
+        assert cancelled_with(run) == "at once"
+        go_on.release()
 
 
 def test_two_cancels_end_a_waiting_run_that_no_worker_has(open_engine: OpenEngine) -> None:

@@ -73,7 +73,7 @@ def _begin_save(machine: Machine, fiber: Fiber, command: Save[Any]) -> None:
 
 
 def _begin_sleep(machine: Machine, fiber: Fiber, command: Sleep) -> None:
-    machine.wait(fiber, Kind.SLEEP, "", command)
+    machine.wait(fiber, Kind.SLEEP, command.name, command)
 
 
 def _begin_receive(machine: Machine, fiber: Fiber, command: Receive) -> None:

@@ -70,6 +70,22 @@ def test_a_timer_that_fires_early_is_set_again() -> None:
     assert play.status is None
 
 
+def test_a_timer_may_have_a_name_by_which_the_journal_knows_it() -> None:
+    @workflow
+    def naps(name: str | None) -> Body:
+        yield Sleep(5, name=name)
+
+    play = Play(naps("nap"))
+    assert play.machine.waiting_for().startswith("sleep 'nap' until 2023-")
+    assert play.recorded() == ["0 armed nap"]
+    again = play.replay(invocation=naps("siesta"))
+    assert again.mismatch is not None
+    assert "timer 'nap'" in str(again.mismatch)
+    play.tick(5)
+    assert play.recorded() == ["0 armed nap", "0 sleep nap"]
+    assert play.replay().status is Status.COMPLETED
+
+
 def test_sleep_until_a_moment() -> None:
     @workflow
     def until() -> Body:
