@@ -135,9 +135,14 @@ class Frame:
     @staticmethod
     def visible(names: Any) -> Any:
         """What `locals`, `vars` or `dir` gave, without the twin's own names."""
-        if isinstance(names, list):
+        if type(names) is list:
             return [name for name in names if not name.startswith(".")]
-        return {name: value for name, value in names.items() if not name.startswith(".")}
+        if type(names) is not dict:  # it was another `locals`
+            return names
+        seen = {name: value for name, value in names.items() if not str(name).startswith(".")}
+        if names is sys._getframe(1).f_locals:  # before 3.13, a copy that the frame would keep
+            names.clear()
+        return seen
 
 
 class _End:

@@ -8,6 +8,7 @@ only to have it see the names that the original sees.
 Variables that inner functions share are not the twin's own but given to it from outside, as cells. So a
 frame that is restored uses the very cells that the inner functions use.
 """
+# ruff: noqa: N802  # the methods of a NodeTransformer are named by what they visit
 
 from __future__ import annotations
 
@@ -29,6 +30,7 @@ from continuum.engine.continuation.syntax import (
     FRAME,
     TO,
     Block,
+    OwnScope,
     assign,
     constant,
     frame_call,
@@ -140,7 +142,7 @@ def _rewrite(node: ast.FunctionDef, code: CodeType, variables: frozenset[str]) -
     return tuple(rewriter.points)
 
 
-class _Adapted(ast.NodeTransformer):
+class _Adapted(OwnScope):
     """What has to be said in another way because the variables that inner functions share come from outside."""
 
     def __init__(self, cells: frozenset[str]) -> None:
@@ -163,11 +165,6 @@ class _Adapted(ast.NodeTransformer):
             case ast.Call(func=ast.Name(id="locals" | "vars" | "dir"), args=[], keywords=[]):
                 return ast.copy_location(_located(frame_call("visible", node), node), node)
         return node
-
-    def _skip(self, node: ast.AST) -> ast.AST:
-        return node
-
-    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = visit_ClassDef = _skip  # noqa: N815
 
 
 def _located(node: ast.Call, like: ast.AST) -> ast.Call:
