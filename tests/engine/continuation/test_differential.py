@@ -5,7 +5,6 @@ CONTINUUM_EXAMPLES=N has N times as many programs, by chance; Hypothesis prints 
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from types import ModuleType
 import pytest
 from collecting import Noted
 from driving import Answer, Thrown, captured, numbers, step, throwing, trace
+from elsewhere import Elsewhere, load_module
 from hypothesis import given, note
 from hypothesis import strategies as st
 from writing import examples, sources
@@ -33,8 +33,8 @@ names = (f"written_{number}" for number in itertools.count())
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Iterator[Callable[[str], ModuleType]]:
-    """Write source to a file and import it."""
+def load(tmp_path: Path, elsewhere: Elsewhere) -> Iterator[Callable[[str], ModuleType]]:
+    """Write source to a file and import it, here and elsewhere."""
     made: list[str] = []
 
     def load(source: str) -> ModuleType:
@@ -42,23 +42,21 @@ def load(tmp_path: Path) -> Iterator[Callable[[str], ModuleType]]:
         made.append(name)
         path = tmp_path / f"{name}.py"
         path.write_text(source)
-        spec = importlib.util.spec_from_file_location(name, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-        return module
+        elsewhere.load(name, path)
+        return load_module(name, str(path))
 
     yield load
     for name in made:
         del sys.modules[name]
 
 
-@examples(300)
+@examples(100)
 @given(sources, st.lists(st.tuples(st.integers(0, 40), st.sampled_from(ERRORS)), max_size=4))
 def test_a_random_program_does_the_same_captured_at_every_yield(
-    load: Callable[[str], ModuleType], source: str, errors: list[tuple[int, Callable[[], BaseException]]]
+    load: Callable[[str], ModuleType],
+    elsewhere: Elsewhere,
+    source: str,
+    errors: list[tuple[int, Callable[[], BaseException]]],
 ) -> None:
     note(source)
     program = load(source).program
@@ -68,3 +66,4 @@ def test_a_random_program_does_the_same_captured_at_every_yield(
         expected = trace(program(), answer, step)
         assert trace(adopt(program()), answer, step) == expected
         assert trace(adopt(program()), answer, captured) == expected
+    assert trace(adopt(program()), answers[-1], elsewhere.step) == trace(program(), answers[-1], step)
