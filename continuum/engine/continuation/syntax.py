@@ -44,8 +44,13 @@ _PLACE: Final = ("lineno", "end_lineno", "col_offset", "end_col_offset")
 
 
 def placed(node: N, like: ast.AST | None) -> N:
-    """Give all parts that have no location that of `like`; None stands for nowhere."""
+    """Give all parts that have no location that of `like`; None stands for nowhere.
+
+    Of what spans lines it is the beginning: a method that is called counts as being where it ends.
+    """
     values = [-1 if like is None else getattr(like, name) for name in _PLACE]
+    if values[0] != values[1]:
+        values = [values[0], values[0], values[2], values[2]]
     todo: list[ast.AST] = [node]
     while todo:
         part = todo.pop()
