@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from driving import Body, Sent, step
+from driving import Body, Sent, step, taken
 
-from continuum.engine.continuation import dumps, loads
+from continuum.engine.continuation import loads
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -39,7 +39,7 @@ class Elsewhere:
 
     def step(self, body: Body, sent: Sent) -> tuple[str, Any, Body | None]:
         """Go on there with the generator, and capture it there again; see :func:`driving.step`."""
-        kind, value, data = self._ask("step", dumps(body), sent)
+        kind, value, data = self._ask("step", taken(body), sent)
         return kind, value, None if data is None else loads(data)
 
     def end(self) -> None:
@@ -65,7 +65,7 @@ def _answer(what: str, *arguments: Any) -> Any:
         load_module(*arguments)
         return None
     kind, value, body = step(loads(arguments[0]), arguments[1])
-    return kind, value, None if body is None else dumps(body)
+    return kind, value, None if body is None else taken(body)
 
 
 def main() -> None:

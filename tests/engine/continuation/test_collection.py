@@ -12,8 +12,6 @@ from elsewhere import Elsewhere
 from continuum.engine.continuation import adopt, twin_of
 from continuum.engine.continuation.syntax import FRAME
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 each = pytest.mark.parametrize("function", COLLECTED, ids=lambda function: function.__name__)
 
 

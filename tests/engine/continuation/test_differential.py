@@ -21,8 +21,6 @@ from writing import examples, sources
 
 from continuum.engine.continuation import adopt, twin_of
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 ERRORS: tuple[Callable[[], BaseException], ...] = (
     lambda: Thrown("thrown"),
     lambda: Noted("thrown"),
