@@ -33,6 +33,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/sequential.py
 	$(BIN)/python benchmarks/replay.py
+	$(BIN)/python benchmarks/twin.py
 	$(BIN)/python benchmarks/scaling.py
 
 lint: $(STAMP)

@@ -37,6 +37,8 @@ def _parts(value: object) -> Iterator[str]:
             for name, field in sorted(ast.iter_fields(value)):
                 if name in _IGNORED:
                     continue
+                if isinstance(value, ast.JoinedStr):
+                    field = _joined(field)
                 if name == "body" and isinstance(value, _DOCUMENTED):
                     field = field[1:] if ast.get_docstring(value, clean=False) is not None else field
                 if field is not None and field != []:  # what another version has not
@@ -50,6 +52,11 @@ def _parts(value: object) -> Iterator[str]:
             yield "]"
         case _:
             yield repr(value)
+
+
+def _joined(values: list[ast.expr]) -> list[ast.expr]:
+    """The parts of a formatted string; some versions have empty ones among them."""
+    return [each for each in values if not isinstance(each, ast.Constant) or each.value != ""]
 
 
 def _shown(value: object) -> str:

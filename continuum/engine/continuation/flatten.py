@@ -206,18 +206,39 @@ class Flattener:
         node.elts = self.operands(node.elts)
         return node
 
-    _list = _set = _tuple
+    _list = _tuple
+
+    def _set(self, node: ast.Set) -> ast.expr:
+        """From the first ``*`` on every item is put into the set, and hashed, as soon as it is evaluated."""
+        last = max(index for index, each in enumerate(node.elts) if holds_yield(each))
+        first = next((index for index, each in enumerate(node.elts) if isinstance(each, ast.Starred)), last)
+        if first >= last:
+            return self._tuple(node)
+        made: list[ast.expr] = [self.keep(each) for each in node.elts[:first]]
+        for each in node.elts[first : last + 1]:
+            so_far = [placed(ast.Starred(self.name(ast.Set(made), node), ast.Load()), node)] if made else []
+            made = [*so_far, self.value(each)]
+        node.elts = [*made, *node.elts[last + 1 :]]
+        return node
 
     def _dict(self, node: ast.Dict) -> ast.expr:
-        nodes: list[ast.expr] = []
-        spread: set[int] = set()
-        for key, value in zip(node.keys, node.values, strict=True):
-            nodes += [value] if key is None else [key, value]
-            spread |= {len(nodes) - 1} if key is None else set()
-        made = iter(self.operands(nodes, spread))
-        for index, key in enumerate(node.keys):
-            node.keys[index] = None if key is None else next(made)
-            node.values[index] = next(made)
+        """Before each ``**`` what comes before it is put into the dict, and its keys are hashed."""
+        items = list(zip(node.keys, node.values, strict=True))
+        last = max(index for index, each in enumerate(items) if any(map(holds_yield, each)))
+        keys: list[ast.expr | None] = []
+        values: list[ast.expr] = []
+        for index, (key, value) in enumerate(items):
+            if key is None and keys and index <= last:
+                keys, values = [None], [self.name(ast.Dict(keys, values), node)]
+            if index < last:
+                keys.append(None if key is None else self.keep(key))
+                values.append(self.keep(value, spread=key is None))
+            elif key is None:
+                keys, values = [*keys, None], [*values, self.value(value)]
+            else:
+                made = self.operands([key, value])
+                keys, values = [*keys, made[0]], [*values, made[1]]
+        node.keys, node.values = keys, values
         return node
 
     def _call(self, node: ast.Call) -> ast.expr:

@@ -20,7 +20,6 @@ from continuum.command import Command
 from continuum.engine.continuation.instrument import Twin, twin_of
 from continuum.engine.continuation.refusal import Refused
 from continuum.engine.continuation.syntax import FRAME
-from continuum.workflow import Invocation
 
 __all__ = ["COMMAND", "Body", "Frame", "adopt", "frame_of", "function_of", "local_values", "shell"]
 
@@ -53,18 +52,19 @@ class Frame:
 
     # for
 
-    def items(self, iterable: Any) -> Iterator[Any]:
-        """The iterator of a `for`. A fresh generator is replaced by its twin."""
-        iterator = iter(iterable)
-        if type(iterator) is GeneratorType:
-            del iterable
-            return self._fresh(iterator, FRESH)
-        if type(iterator).__flags__ & HEAP_TYPE:  # its own `__iter__`, which the loop calls again, may do anything
-            return iter(partial(next, iterator), END)
-        items: Iterator[Any] = iterator
-        return items
+    iter = iter  # as it is, since a traceback would show a function of ours
 
-    def items_again(self, iterator: Iterator[Any]) -> Iterator[Any]:
+    @staticmethod
+    def items(iterator: Any) -> Any:
+        """The iterator of a `for`, fit to have its `__iter__` called again by the loop."""
+        if type(iterator) is GeneratorType:
+            return adopt(iterator) if sys.getrefcount(iterator) <= HELD else iterator
+        if type(iterator).__flags__ & HEAP_TYPE:
+            return iter(partial(next, iterator), END)
+        return iterator
+
+    @staticmethod
+    def items_again(iterator: Iterator[Any]) -> Iterator[Any]:
         """The same, with an item before it that stands for the one that is being worked on."""
         return chain((None,), iterator)
 
@@ -86,33 +86,16 @@ class Frame:
 
     # yield from
 
-    def own(self, value: Any) -> Any:
-        """The value of a variable; a fresh generator that nobody else knows is replaced by its twin."""
-        return self._fresh(value, HELD) if type(value) is GeneratorType else value
-
-    def delegate(self, value: Any) -> Any:
-        """What `yield from` goes to."""
-        if type(value) is GeneratorType:
-            return self._fresh(value, FRESH)
-        if isinstance(value, Invocation):
-            return adopt(value.body())
-        if isinstance(value, Command):
-            return iter(value)
-        return self._fresh_of(iter(value))
+    @staticmethod
+    def own(value: Any) -> Any:
+        """The value of a variable, a fresh generator that is in no other one replaced by its twin."""
+        return adopt(value) if type(value) is GeneratorType and sys.getrefcount(value) <= HELD else value
 
     def delegate_again(self, delegate: Any, _: int) -> Any:
         """The same, when it is in the midst of it: it gives something that is not looked at first."""
         if type(delegate) is GeneratorType:
             return delegate
         return _Resumed(delegate) if hasattr(delegate, "send") else chain((None,), delegate)
-
-    def _fresh_of(self, iterator: Any) -> Any:
-        return self._fresh(iterator, FRESH) if type(iterator) is GeneratorType else iterator
-
-    @staticmethod
-    def _fresh(generator: Body, references: int) -> Body:
-        """The twin in its place, unless somebody else would be left with the generator that is replaced."""
-        return adopt(generator) if sys.getrefcount(generator) <= references else generator
 
     # try
 
@@ -135,9 +118,14 @@ class Frame:
     @staticmethod
     def visible(names: Any) -> Any:
         """What `locals`, `vars` or `dir` gave, without the twin's own names."""
-        if isinstance(names, list):
+        if type(names) is list:
             return [name for name in names if not name.startswith(".")]
-        return {name: value for name, value in names.items() if not name.startswith(".")}
+        if type(names) is not dict:  # it was another `locals`
+            return names
+        seen = {name: value for name, value in names.items() if not str(name).startswith(".")}
+        if names is sys._getframe(1).f_locals:  # before 3.13, a copy that the frame would keep
+            names.clear()
+        return seen
 
 
 class _End:
@@ -261,34 +249,18 @@ def function_of(generator: Any) -> FunctionType | None:
     return next((each for each in found if each.__code__ is generator.gi_code), None)
 
 
-# How many references there are to a generator in a call as twins make it.
+# How many references there are to what a local variable is given to `own` from.
 
 
 class _Counting:
-    def count(self, value: object) -> int:
-        return sys.getrefcount(value)
-
-    def nested(self, value: object) -> int:
-        return self._inner(value, 0)
-
     @staticmethod
-    def _inner(value: object, _: int) -> int:
+    def own(value: object) -> int:
         return sys.getrefcount(value)
 
 
-def _fresh_references() -> int:
-    counting = _Counting()
-    return counting.nested(_nothing())
+def _references() -> int:
+    counting, held = _Counting(), object()
+    return counting.own(held)
 
 
-def _held_references() -> int:
-    counting, held = _Counting(), _nothing()
-    return counting.nested(held)
-
-
-def _nothing() -> Body:
-    yield
-
-
-FRESH: Final = _fresh_references()
-HELD: Final = _held_references()
+HELD: Final = _references()

@@ -8,6 +8,7 @@ only to have it see the names that the original sees.
 Variables that inner functions share are not the twin's own but given to it from outside, as cells. So a
 frame that is restored uses the very cells that the inner functions use.
 """
+# ruff: noqa: N802  # the methods of a NodeTransformer are named by what they visit
 
 from __future__ import annotations
 
@@ -29,12 +30,14 @@ from continuum.engine.continuation.syntax import (
     FRAME,
     TO,
     Block,
+    OwnScope,
     assign,
     constant,
     frame_call,
     load,
     nowhere,
     own,
+    placed,
 )
 from continuum.place import place
 
@@ -123,7 +126,7 @@ def _made(code: CodeType, source: Source) -> Twin:
     first, node.body = (node.body[:1], node.body[1:]) if documented else ([], node.body)
     points = _rewrite(node, code, frozenset(variables) | frozenset(cells))
     hidden = dict.fromkeys(name for each in points for name in each.names)
-    prologue = _prologue(parameters, [*variables, *hidden])
+    prologue = _prologue(parameters, [*variables, *hidden], _first_line(code))
     shared: Block = [nowhere(ast.Nonlocal(list(cells)))] if cells else []
     node.body = [*first, *shared, *prologue, *node.body]
     twin = _compiled(node, code, source.scope, parameters, tuple(dict.fromkeys([*code.co_freevars, *cells])))
@@ -140,7 +143,7 @@ def _rewrite(node: ast.FunctionDef, code: CodeType, variables: frozenset[str]) -
     return tuple(rewriter.points)
 
 
-class _Adapted(ast.NodeTransformer):
+class _Adapted(OwnScope):
     """What has to be said in another way because the variables that inner functions share come from outside."""
 
     def __init__(self, cells: frozenset[str]) -> None:
@@ -161,23 +164,21 @@ class _Adapted(ast.NodeTransformer):
         self.generic_visit(node)
         match node:
             case ast.Call(func=ast.Name(id="locals" | "vars" | "dir"), args=[], keywords=[]):
-                return ast.copy_location(_located(frame_call("visible", node), node), node)
+                return placed(frame_call("visible", node), node)
         return node
 
-    def _skip(self, node: ast.AST) -> ast.AST:
-        return node
 
-    visit_FunctionDef = visit_AsyncFunctionDef = visit_Lambda = visit_ClassDef = _skip  # noqa: N815
-
-
-def _located(node: ast.Call, like: ast.AST) -> ast.Call:
-    for part in (node, node.func, getattr(node.func, "value", node.func)):
-        ast.copy_location(part, like)
-    return node
+def _first_line(code: CodeType) -> int:
+    """The line on which a function begins to do something."""
+    lines = (line for _, _, line in code.co_lines() if line is not None and line != code.co_firstlineno)
+    return next(lines, code.co_firstlineno)
 
 
-def _prologue(parameters: tuple[str, ...], names: list[str]) -> Block:
-    """Take over the locals from the frame's record: those of the call, or those that were saved."""
+def _prologue(parameters: tuple[str, ...], names: list[str], line: int) -> Block:
+    """Take over the locals from the frame's record: those of the call, or those that were saved.
+
+    It is put on the line with which the function begins, of which tracers are told anyway.
+    """
     made: Block = [assign(TO, ast.Attribute(load(FRAME), "to", ast.Load())), assign(LOCALS, frame_call("take"))]
     for name in names:
         there = ast.Compare(constant(name), [ast.In()], [load(LOCALS)])
@@ -185,7 +186,10 @@ def _prologue(parameters: tuple[str, ...], names: list[str]) -> Block:
         missing: Block = [ast.Delete([ast.Name(name, ast.Del())])] if name in parameters else []
         made.append(ast.If(there, [assign(name, value)], missing))
     made.append(assign(LOCALS, constant(None)))
-    return [nowhere(each) for each in made]
+    first = constant(None)
+    first.lineno = first.end_lineno = line
+    first.col_offset = first.end_col_offset = 0
+    return [placed(each, first) for each in made]
 
 
 def _compiled(

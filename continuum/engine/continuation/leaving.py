@@ -4,6 +4,7 @@ Python keeps a pending exception, return, break or continue on a stack that nobo
 leaves such a `try` first says so in names of the twin's own, and the twin that is entered again in the
 `finally` leaves the `try` in the same way.
 """
+# ruff: noqa: N802  # the methods of a NodeTransformer are named by what they visit
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import ast
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from continuum.engine.continuation.syntax import Block, assign, constant, load, nowhere, placed
+from continuum.engine.continuation.syntax import Block, OwnScope, assign, constant, load, nowhere, placed
 
 __all__ = ["ERROR", "FELL_THROUGH", "Exits", "Pending"]
 
@@ -54,7 +55,7 @@ class Pending:
         return leaving
 
 
-class Exits(ast.NodeTransformer):
+class Exits(OwnScope):
     """Rewrites the statements that leave a `try` of that kind, and counts the yields that are left as they are."""
 
     def __init__(self, inline: Callable[[ast.Yield | ast.YieldFrom], ast.expr]) -> None:
@@ -116,27 +117,3 @@ class Exits(ast.NodeTransformer):
     def visit_YieldFrom(self, node: ast.YieldFrom) -> ast.expr:
         self.generic_visit(node)
         return self._inline(node)
-
-    # What is in a scope of its own
-
-    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> ast.AST:
-        if not isinstance(node, ast.Lambda):
-            node.decorator_list = [self.visit(each) for each in node.decorator_list]
-            node.returns = None if node.returns is None else self.visit(node.returns)
-        node.args = self.visit(node.args)
-        return node
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        return self._function(node)
-
-    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
-        return self._function(node)
-
-    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
-        node.decorator_list = [self.visit(each) for each in node.decorator_list]
-        node.bases = [self.visit(each) for each in node.bases]
-        node.keywords = [self.visit(each) for each in node.keywords]
-        return node

@@ -94,17 +94,22 @@ class Rewriter:
 
     def _yield_from(self, node: ast.stmt, what: ast.YieldFrom) -> Block:
         given: ast.expr = self._exits.visit(what.value)
-        begin: Block = [placed(assign(DELEGATE, frame_call("delegate", given)), what)]
-        if isinstance(given, ast.Name) and given.id in self._variables:
-            begin.insert(0, placed(assign(given.id, frame_call("own", given)), what))
+        begin = self._begin(DELEGATE, given, what, "own")
         again = frame_call("delegate_again", load(DELEGATE), ast.NamedExpr(store(TO), constant(0)))
         what.value = nowhere(ast.IfExp(running(), load(DELEGATE), again))
         return [
-            nowhere(ast.If(running(), begin, [])),
+            *begin,
             nowhere(assign(AT, constant(self._point(what, DELEGATE)))),
             node,
             *clear([DELEGATE]),
         ]
+
+    def _begin(self, name: str, given: ast.expr, like: ast.expr, fit: str) -> Block:
+        """Have an iterator under a name; what the user has under another one may be replaced by its twin."""
+        made: Block = [assign(name, frame_call("iter", given)), assign(name, frame_call(fit, load(name)))]
+        if isinstance(given, ast.Name) and given.id in self._variables:
+            made.insert(0, assign(given.id, frame_call("own", given)))
+        return [nowhere(ast.If(running(), [placed(each, like) for each in made], []))]
 
     # Blocks
 
@@ -181,8 +186,7 @@ class Rewriter:
         first: Block = []
         begin: Block = []
         if body:
-            items = placed(assign(iterator, frame_call("items", node.iter)), node.iter)
-            begin = [nowhere(ast.If(running(), [items], []))]
+            begin = self._begin(iterator, node.iter, node.iter, "items")
             first = [placed(ast.Assign([node.target], load(item)), node.target)]
             node.target = placed(store(item), node.target)
             self._around.append(iterator)

@@ -122,7 +122,7 @@ class _Reducers:
     def _generator(self, generator: Any) -> Reduction:
         match getgeneratorstate(generator):
             case "GEN_CLOSED":
-                return _ended, ()
+                return _ended, (generator.__name__, generator.__qualname__)
             case "GEN_RUNNING":
                 raise Refused(f"{_where(generator)}: it is running")
         code: CodeType = generator.gi_code
@@ -186,6 +186,10 @@ def loads(data: bytes) -> Any:
     token = _loading.set(generators)
     try:
         value = pickle.loads(data)
+    except Stale:
+        raise
+    except Exception as error:  # a name that is gone, or whatever a class of the user's does with a state of old
+        raise Stale(f"the state cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         _loading.reset(token)
     _run_to_their_yields(generators)
@@ -231,9 +235,10 @@ def _waiting() -> Body:
     return body
 
 
-def _ended() -> Body:
+def _ended(name: str, qualname: str) -> Any:
     """A generator that has come to its end."""
-    ended: Body = (each for each in range(0))
+    ended: Any = (each for each in range(0))
+    ended.__name__, ended.__qualname__ = name, qualname
     ended.close()
     return ended
 

@@ -16,6 +16,7 @@ __all__ = [
     "FRAME",
     "TO",
     "Block",
+    "OwnScope",
     "assign",
     "clear",
     "constant",
@@ -43,8 +44,13 @@ _PLACE: Final = ("lineno", "end_lineno", "col_offset", "end_col_offset")
 
 
 def placed(node: N, like: ast.AST | None) -> N:
-    """Give all parts that have no location that of `like`; None stands for nowhere."""
+    """Give all parts that have no location that of `like`; None stands for nowhere.
+
+    Of what spans lines it is the beginning: a method that is called counts as being where it ends.
+    """
     values = [-1 if like is None else getattr(like, name) for name in _PLACE]
+    if values[0] != values[1]:
+        values = [values[0], values[0], values[2], values[2]]
     todo: list[ast.AST] = [node]
     while todo:
         part = todo.pop()
@@ -134,3 +140,42 @@ def _annotations(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.AST]:
 def holds_yield(node: ast.AST | None) -> bool:
     """Whether evaluating the node may suspend the function."""
     return node is not None and any(isinstance(part, ast.Yield | ast.YieldFrom) for part in own(node))
+
+
+class OwnScope(ast.NodeTransformer):
+    """Transforms what is evaluated in a function's own scope, not what is in those within it."""
+
+    def _outside(self, node: ast.AST, names: tuple[str, ...]) -> ast.AST:
+        for name in names:
+            value = getattr(node, name)
+            made = [self.visit(each) for each in value] if isinstance(value, list) else value and self.visit(value)
+            setattr(node, name, made)
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._outside(node, ("decorator_list", "args", "returns"))
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._outside(node, ("decorator_list", "args", "returns"))
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        return self._outside(node, ("args",))
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        return self._outside(node, ("decorator_list", "bases", "keywords"))
+
+    def visit_ListComp(self, node: ast.ListComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_SetComp(self, node: ast.SetComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.AST:
+        return self._comprehension(node)
+
+    def visit_GeneratorExp(self, node: ast.GeneratorExp) -> ast.AST:
+        return self._comprehension(node)
+
+    def _comprehension(self, node: ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp) -> ast.AST:
+        node.generators[0].iter = self.visit(node.generators[0].iter)
+        return node

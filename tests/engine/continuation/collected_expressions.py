@@ -153,6 +153,28 @@ def containers() -> Body:
 
 
 @collect
+def containers_with_what_cannot_be_hashed() -> Body:
+    got = []
+    try:
+        got.append({[]: 1, **{"x": 1}, "y": (yield 1)})
+    except TypeError as error:
+        got.append(str(error))
+    try:
+        got.append({**{"x": 1}, []: 2, **{"y": (yield 2)}})
+    except TypeError as error:
+        got.append(str(error))
+    try:
+        got.append({1, [], *(2, 3), (yield 3)})
+    except TypeError as error:
+        got.append(str(error))
+    try:
+        got.append({1, *(2, 3), [], (yield 4), 5})
+    except TypeError as error:
+        got.append(str(error))
+    return got, {**{"x": 1}, "y": 2, **{"z": (yield 5)}}, sorted({*(1, 2), 3, (yield 6), *str((yield 7)), 9}, key=str)
+
+
+@collect
 def operators() -> Body:
     a = note(10) - (yield 1) * note(3) + -(yield 2)
     b = ~(yield 3) | (yield 4) ** 2

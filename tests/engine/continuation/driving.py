@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from typing import Any, NamedTuple
 
 from continuum.command import Command
 from continuum.engine.continuation import dumps, loads
+from continuum.engine.machine.outcome import discard
 
 Body = Generator[Any, Any, Any]
 LIMIT = 200
@@ -51,8 +53,15 @@ def step(body: Body, sent: Sent) -> tuple[str, Any, Body | None]:
 
 def captured(body: Body, sent: Sent) -> tuple[str, Any, Body | None]:
     """The same, with the generator to bytes and back before it and after it."""
-    kind, value, going_on = step(loads(dumps(body)), sent)
-    return kind, value, None if going_on is None else loads(dumps(going_on))
+    kind, value, going_on = step(loads(taken(body)), sent)
+    return kind, value, None if going_on is None else loads(taken(going_on))
+
+
+def taken(body: Body) -> bytes:
+    """The state of a generator, which is let go of."""
+    data = dumps(body)
+    discard(body)
+    return data
 
 
 def trace(body: Body, answer: Answer, hop: Hop = step) -> list[tuple[str, Any]]:
@@ -62,6 +71,8 @@ def trace(body: Body, answer: Answer, hop: Hop = step) -> list[tuple[str, Any]]:
     while going_on is not None and len(seen) < LIMIT:
         kind, value, going_on = hop(going_on, answer(len(seen)))
         seen.append((kind, value))
+    if going_on is not None:
+        discard(going_on)
     return seen
 
 
@@ -75,7 +86,7 @@ def told(value: Any) -> Any:
 
 
 def _plain(text: str) -> str:
-    return text.partition(" object at 0x")[0] if " at 0x" in text else text
+    return re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
 def _errors(error: BaseException | None, depth: int = 0) -> Iterator[Any]:

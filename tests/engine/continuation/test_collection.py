@@ -7,28 +7,36 @@ from collections.abc import Callable
 import pytest
 from collected import COLLECTED, NOTES, Body
 from driving import Answer, captured, numbers, step, throwing, trace
+from elsewhere import Elsewhere
 
 from continuum.engine.continuation import adopt, twin_of
 from continuum.engine.continuation.syntax import FRAME
 
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+each = pytest.mark.parametrize("function", COLLECTED, ids=lambda function: function.__name__)
 
 
-@pytest.mark.parametrize("function", COLLECTED, ids=lambda function: function.__name__)
+@each
 def test_the_twin_does_the_same_at_every_yield(function: Callable[[], Body]) -> None:
-    NOTES.clear()
     compare(function, numbers)
 
 
-@pytest.mark.parametrize("function", COLLECTED, ids=lambda function: function.__name__)
+@each
 def test_the_twin_does_the_same_with_an_error_at_every_yield(function: Callable[[], Body]) -> None:
-    length = len(trace(function(), numbers))
-    _notes()
-    for at in range(length):
+    for at in range(len(trace(function(), numbers))):
         compare(function, throwing(at))
 
 
+@each
+def test_the_twin_goes_on_in_another_process_at_every_yield(function: Callable[[], Body], elsewhere: Elsewhere) -> None:
+    expected = trace(function(), numbers)
+    assert trace(adopt(function()), numbers, elsewhere.step) == expected
+    for at in range(len(expected)):
+        answer = throwing(at)
+        assert trace(adopt(function()), answer, elsewhere.step) == trace(function(), answer)
+
+
 def compare(function: Callable[[], Body], answer: Answer) -> None:
+    NOTES.clear()
     expected = trace(function(), answer, step), _notes()
     twin_of(function)
     twin = adopt(function())
