@@ -34,6 +34,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/sequential.py
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/resume.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

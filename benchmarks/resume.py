@@ -21,7 +21,7 @@ from measure import inline_step, options, show, store
 
 from continuum import AsyncEngine, Compact, Receive, Save, workflow
 
-ROUNDS = 7
+Mode = Literal["auto", "off"]
 
 
 @workflow
@@ -45,16 +45,16 @@ def compacted(steps: int, each: int) -> Generator[Any, Any, int]:
     return total
 
 
-async def record(sizes: Sequence[int], path: str, mode: Literal["auto", "off"]) -> None:
+async def record(sizes: Sequence[int], rounds: int, path: str, mode: Mode) -> None:
     """Have runs of those sizes executed up to their wait, several of each."""
     async with AsyncEngine(path, workflows=[recorded], durability="process", continuations=mode) as engine:
         for steps in sizes:
-            for number in range(ROUNDS):
+            for number in range(rounds):
                 await engine.start(recorded(steps), id=f"{steps} {number}")
         await engine.until_idle()
 
 
-async def resume(steps: int, number: int, path: str, mode: Literal["auto", "off"]) -> float:
+async def resume(steps: int, number: int, path: str, mode: Mode) -> float:
     """Seconds from opening the store to the end of the run."""
     began = time.perf_counter()
     async with AsyncEngine(path, workflows=[recorded], durability="process", continuations=mode) as engine:
@@ -64,12 +64,12 @@ async def resume(steps: int, number: int, path: str, mode: Literal["auto", "off"
         return time.perf_counter() - began
 
 
-def resumed(sizes: Sequence[int], mode: Literal["auto", "off"]) -> dict[int, float]:
+def resumed(sizes: Sequence[int], rounds: int, mode: Mode) -> dict[int, float]:
     """How long it takes to go on with a run of each size."""
     with store() as path:
-        anyio.run(record, sizes, path, mode)
+        anyio.run(record, sizes, rounds, path, mode)
         return {
-            steps: statistics.median(anyio.run(resume, steps, number, path, mode) for number in range(ROUNDS))
+            steps: statistics.median(anyio.run(resume, steps, number, path, mode) for number in range(rounds))
             for steps in sizes
         }
 
@@ -103,13 +103,14 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[100, 10_000, 1_000_000])
     parser.add_argument("--loop", type=int, default=1_000_000)
     parser.add_argument("--each", type=int, default=1_000, help="steps of the loop between two Compact()")
+    parser.add_argument("--rounds", type=int, default=7, help="runs of each size")
     arguments = parser.parse_args()
     results: dict[str, Any] = {}
-    looped = None
     with store() as path:
         looped = anyio.run(loop, arguments.loop, arguments.each, path)
-    for mode in ("auto", "off"):
-        times = resumed(arguments.steps, mode)
+    modes: list[Mode] = ["auto", "off"]
+    for mode in modes:
+        times = resumed(arguments.steps, arguments.rounds, mode)
         kept = "with continuations" if mode == "auto" else "by replay"
         results |= {f"{steps:,} steps {kept}, milliseconds": seconds * 1e3 for steps, seconds in times.items()}
         results[f"the largest to the smallest {kept}"] = times[max(times)] / times[min(times)]
