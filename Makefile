@@ -35,6 +35,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/replay.py
 	$(BIN)/python benchmarks/twin.py
 	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/python benchmarks/resume.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

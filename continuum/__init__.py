@@ -45,7 +45,7 @@ from continuum.commands import (
     step,
 )
 from continuum.context import Context, current
-from continuum.description import Description, HistoryStep
+from continuum.description import Description, HistoryStep, Kept
 from continuum.errors import *  # noqa: F403 - the tree of errors is public as a whole
 from continuum.errors import __all__ as _errors
 from continuum.host import AsyncEngine
@@ -70,6 +70,7 @@ __all__ = [
     "Handle",
     "HistoryStep",
     "Invocation",
+    "Kept",
     "Log",
     "Map",
     "Now",

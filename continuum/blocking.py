@@ -118,6 +118,7 @@ class Run(Generic[T_co]):
     wait = _blocking(AsyncRun.wait)
     status = _blocking(AsyncRun.status)
     describe = _blocking(AsyncRun.describe)
+    kept = _blocking(AsyncRun.kept)
     send = _blocking(AsyncRun.send)
     cancel = _blocking(AsyncRun.cancel)
     retry = _blocking(AsyncRun.retry)

@@ -350,8 +350,8 @@ class ContinueUsing(Command[Any]):
 
 @dataclass(frozen=True, slots=True)
 class Compact(Command[None]):
-    """Drop what the journal so far holds and a replay does not need.
+    """Delete what was recorded of the run so far, and keep a continuation in its place.
 
-    Replay needs what each command gave back, so that is kept, of steps with a `key` too. The notes about
-    attempts that failed and timers that were set go. In a branch nothing is dropped.
+    The run goes on with all that it has in memory, and in a store that does not grow. Raises CompactRefused where
+    that cannot be captured; then nothing is deleted.
     """

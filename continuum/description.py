@@ -9,8 +9,9 @@ from typing import Any
 from continuum.durations import datetime_of
 from continuum.store.ledger import HistoryRow, RunInfo
 from continuum.store.preview import preview
+from continuum.store.records import Continuation, Refusal, RunRecord
 
-__all__ = ["Description", "HistoryStep", "describe", "history_step"]
+__all__ = ["Description", "HistoryStep", "Kept", "describe", "describe_kept", "history_step"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,42 @@ class HistoryStep:
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is kept of a run besides its history. Also read like its JSON form: ``kept["continuation"]``.
+
+    `continuation` has ``entries`` (how many of the history's entries it stands for), ``where`` (the lines at which
+    the run stood), ``size`` in bytes, ``at``, ``python`` (the version that it takes, where it holds code by value) and
+    ``functions`` (names and fingerprints). `refusal` says in ``reason`` why none was kept ``at`` that time, when
+    there were so many ``entries``. `deleted` entries of the history are gone.
+    """
+
+    continuation: dict[str, Any] | None
+    refusal: dict[str, Any] | None
+    deleted: int
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+def describe_kept(record: RunRecord, continuation: Continuation | None, refusal: Refusal | None) -> Kept:
+    """What is kept of a run as people see it."""
+    found: dict[str, Any] | None = None
+    if continuation is not None:
+        found = {
+            "entries": continuation.entries,
+            "where": list(continuation.where),
+            "size": continuation.size,
+            "at": datetime_of(continuation.at),
+            "python": continuation.python or None,
+            "functions": [list(pair) for pair in continuation.functions],
+        }
+    why: dict[str, Any] | None = None
+    if refusal is not None:
+        why = {"reason": refusal.reason, "entries": refusal.number, "at": datetime_of(refusal.at)}
+    return Kept(found, why, record.compacted)
 
 
 def describe(info: RunInfo) -> Description:

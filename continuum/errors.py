@@ -33,6 +33,7 @@
   * :exc:`ReceiveTimeout` (TimeoutError)
   * :exc:`EnsureTimeout` (TimeoutError)
   * :exc:`CompensationFailed`
+  * :exc:`CompactRefused`: the history cannot be deleted here, since no continuation can be kept
   * :exc:`UnpicklableError`: stands for an error whose type could not be recorded
   * :exc:`ReplayMismatch`: code and journal disagree (the deployer's fault)
   * :exc:`StoreError`: the disk's fault, or another program's
@@ -66,6 +67,7 @@ __all__ = [
     "BadValue",
     "Cancelled",
     "CommitUnknown",
+    "CompactRefused",
     "CompensationFailed",
     "ContinuumError",
     "CorruptRecord",
@@ -279,6 +281,10 @@ class CompensationFailed(ContinuumError):
     def __init__(self, message: str, original: BaseException | None = None) -> None:
         self.original = original
         super().__init__(message)
+
+
+class CompactRefused(ContinuumError):
+    """No continuation can be kept at a Compact(), so the history stays; the message says what is in the way."""
 
 
 class UnpicklableError(ContinuumError):

@@ -52,7 +52,9 @@ class AsyncEngine:
     it refuses a store that is not there. It takes runs of its `queues`, and performs at most
     `concurrency` steps at a time. ``durability="process"`` skips fsync: what was acknowledged survives
     ``kill -9``, but a power cut may destroy the store. On leaving, steps in flight get `grace`
-    (seconds, a timedelta or text); what has not ended then is repeated by whoever goes on.
+    (seconds, a timedelta or text); what has not ended then is repeated by whoever goes on. With
+    ``continuations="auto"`` long runs are kept so that they can go on without a replay; with ``"off"`` they are
+    only where a workflow asks for it by Compact.
 
     Raises on entering: StoreError and its kinds (StoreBusy where another worker has the store);
     on making: BadValue, NotAWorkflow.
@@ -75,6 +77,7 @@ class AsyncEngine:
         durability: Literal["power", "process"] = "power",
         payload_limit: int = PAYLOAD_LIMIT,
         grace: Duration = GRACE,
+        continuations: Literal["auto", "off"] = "auto",
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.registry = Registry(workflows)
@@ -85,6 +88,9 @@ class AsyncEngine:
         if durability not in ("power", "process"):
             raise BadValue(f"durability must be 'power' or 'process', not {durability!r}")
         self._durability: Literal["power", "process"] = durability
+        if continuations not in ("auto", "off"):
+            raise BadValue(f"continuations must be 'auto' or 'off', not {continuations!r}")
+        self._continuations = continuations
         self._works = work
         self._create = create
         self._grace = nanoseconds(grace, "grace") / NANOSECONDS
@@ -223,6 +229,7 @@ class AsyncEngine:
                 concurrency=self._concurrency,
                 clock=self._clock,
                 stamps=client.stamps,
+                continuations=self._continuations == "auto",
                 settled=client.settled,
             )
             client.worker = self._scheduler

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from continuum.description import Description, HistoryStep, describe, history_step
+from continuum.description import Description, HistoryStep, Kept, describe, describe_kept, history_step
 from continuum.durations import Duration
 from continuum.errors import RunFailed
 from continuum.journal import MARKS, Failure
@@ -69,6 +69,15 @@ class AsyncRun(Generic[T_co]):
     async def describe(self) -> Description:
         """How the run stands, with what it was started with and how it ended; loads nothing."""
         return describe(await self._client.read(partial(self._client.ledger.info, run_id=self.id)))
+
+    async def kept(self) -> Kept:
+        """The continuation that is kept of the run, or why none is; loads nothing."""
+        ledger, run_id = self._client.ledger, self.id
+        return await self._client.read(
+            lambda view: describe_kept(
+                ledger.record(view, run_id), ledger.continuation(view, run_id), ledger.refusal(view, run_id)
+            )
+        )
 
     async def send(self, name: str, payload: Any = None) -> None:
         """Send an event; it is durable on return. Raises RunFinished, UnpicklableValue, PayloadTooLarge."""

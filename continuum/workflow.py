@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from types import FunctionType
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadArguments, BadValue, NotAWorkflow, UnknownWorkflow
@@ -57,6 +57,7 @@ class Workflow(Generic[P, R]):
         queue: str | None = None,
         timeout: Duration | None = None,
         compensate_on_failure: bool = False,
+        history: Literal["forever", "since_continuation"] = "forever",
     ) -> None:
         _check_function(function)
         self.function = function
@@ -65,6 +66,9 @@ class Workflow(Generic[P, R]):
         self.queue = None if queue is None else _checked_label(queue, "the queue of a workflow")
         self.timeout = None if timeout is None else nanoseconds(timeout, "workflow(timeout=)")
         self.compensate_on_failure = compensate_on_failure
+        if history not in ("forever", "since_continuation"):
+            raise BadValue(f"workflow(history=) must be 'forever' or 'since_continuation', not {history!r}")
+        self.history = history
         self.signature = inspect.signature(function)
         # A call of a generator function runs none of it, and checks its arguments far faster than a Signature.
         plain = type(function) is FunctionType and not hasattr(function, "__wrapped__")
@@ -104,6 +108,7 @@ def workflow(
     queue: str | None = None,
     timeout: Duration | None = None,
     compensate_on_failure: bool = False,
+    history: Literal["forever", "since_continuation"] = "forever",
 ) -> Callable[[Callable[P, Body[R]]], Workflow[P, R]]: ...
 
 
@@ -115,7 +120,8 @@ def workflow(
     `name` is how runs refer to it (default: the function's own name), `version` a label that a worker
     must have to take a run, `queue` where its runs wait unless start says otherwise, `timeout` a
     deadline for each run (seconds, a timedelta, or text such as ``"2h"``). With
-    `compensate_on_failure` a run that fails undoes its saved steps and ends as reverted.
+    `compensate_on_failure` a run that fails undoes its saved steps and ends as reverted. With
+    ``history="since_continuation"`` the history behind each continuation is deleted.
 
     Raises NotAWorkflow for anything but a plain generator function, BadValue for a bad option.
 

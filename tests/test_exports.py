@@ -70,7 +70,17 @@ def test_every_command_has_a_row() -> None:
 
 
 def test_every_kind_that_may_wait_has_a_row() -> None:
-    waiting = {Kind.SAVE, Kind.SLEEP, Kind.RECEIVE, Kind.ENSURE, Kind.CALL, Kind.START, Kind.SEND, Kind.CONTINUE}
+    waiting = {
+        Kind.SAVE,
+        Kind.SLEEP,
+        Kind.RECEIVE,
+        Kind.ENSURE,
+        Kind.CALL,
+        Kind.START,
+        Kind.SEND,
+        Kind.CONTINUE,
+        Kind.COMPACT,
+    }
     assert set(ASK) == waiting
 
 

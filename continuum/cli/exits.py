@@ -21,9 +21,10 @@ from continuum.errors import (
 )
 from continuum.journal import FINISHED, Status
 
-__all__ = ["INTERRUPTED", "OK", "explain", "require_result"]
+__all__ = ["FAILED", "INTERRUPTED", "OK", "explain", "require_result"]
 
 OK: Final = 0
+FAILED: Final = 1
 INTERRUPTED: Final = 130
 
 # An error's code is that of the nearest of its classes.

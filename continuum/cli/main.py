@@ -15,6 +15,7 @@ import click
 from continuum import __version__
 from continuum.cli import exits, output
 from continuum.cli.cancel import cancel
+from continuum.cli.check import check
 from continuum.cli.copy import copy
 from continuum.cli.demo import demo
 from continuum.cli.history import history
@@ -31,7 +32,7 @@ from continuum.cli.version import version
 
 __all__ = ["cli", "main"]
 
-COMMANDS = (run, start, send, result, cancel, retry, ls, show, history, logs, copy, demo, version)
+COMMANDS = (run, start, send, result, cancel, retry, ls, show, history, logs, check, copy, demo, version)
 
 
 class Commands(click.Group):

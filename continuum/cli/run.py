@@ -47,6 +47,7 @@ class Daemon:
     concurrency: int
     durability: Literal["power", "process"]
     until_idle: bool
+    continuations: Literal["auto", "off"]
 
 
 @click.command()
@@ -66,6 +67,13 @@ class Daemon:
     show_default=True,
     help="With 'process' commits are not synced: a power cut may destroy the store.",
 )
+@click.option(
+    "--continuations",
+    type=click.Choice(["auto", "off"]),
+    default="auto",
+    show_default=True,
+    help="With 'off' long runs are replayed; only those that ask for it by Compact are kept to go on without.",
+)
 @click.option("--until-idle", is_flag=True, help="End when nothing can be done now; runs that wait do not hold it.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 @store_option
@@ -79,6 +87,7 @@ def run(
     concurrency: int,
     durability: Literal["power", "process"],
     until_idle: bool,
+    continuations: Literal["auto", "off"],
     log_level: str,
 ) -> None:
     """Execute runs, as a daemon.
@@ -88,7 +97,8 @@ def run(
     """
     logging.basicConfig(level=log_level.upper(), format=LINE)
     workflows = load_all(targets)
-    daemon = Daemon(settings.store, workflows, queues or ("default",), concurrency, durability, until_idle)
+    queues = queues or ("default",)
+    daemon = Daemon(settings.store, workflows, queues, concurrency, durability, until_idle, continuations)
     ctx.exit(anyio.run(serve, daemon, backend="asyncio"))
 
 
@@ -100,6 +110,7 @@ async def serve(daemon: Daemon) -> int:
         queues=daemon.queues,
         concurrency=daemon.concurrency,
         durability=daemon.durability,
+        continuations=daemon.continuations,
     )
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(_Signals())

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from continuum.cli.text import moment
-from continuum.description import Description, HistoryStep
+from continuum.description import Description, HistoryStep, Kept
 
-__all__ = ["log_shape", "run_shape", "step_shape"]
+__all__ = ["kept_shape", "log_shape", "run_shape", "step_shape"]
 
 
 def run_shape(run: Description) -> dict[str, Any]:
@@ -32,6 +32,15 @@ def run_shape(run: Description) -> dict[str, Any]:
         "generation": run.generation,
         "started_as": run.started_as,
     }
+
+
+def kept_shape(kept: Kept) -> dict[str, Any]:
+    """What is kept of a run, as ``show --json`` adds it."""
+    shown = {
+        name: part and {**part, "at": moment(part["at"])}
+        for name, part in (("continuation", kept.continuation), ("refusal", kept.refusal))
+    }
+    return {**shown, "deleted": kept.deleted}
 
 
 def step_shape(step: HistoryStep) -> dict[str, Any]:

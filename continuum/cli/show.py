@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from continuum.cli import output
 from continuum.cli.options import RUN_ID, Settings, client, json_option, pass_settings, store_option
-from continuum.cli.shapes import run_shape
+from continuum.cli.shapes import kept_shape, run_shape
+from continuum.cli.text import age, escaped, moment
 from continuum.cli.text import as_json as json_text
-from continuum.cli.text import escaped, moment
-from continuum.description import Description
+from continuum.description import Description, Kept
 from continuum.journal import Status
 
 __all__ = ["show"]
@@ -29,15 +30,15 @@ def show(settings: Settings, run_id: str, as_json: bool) -> None:
     """Show all that is known of a run."""
     with client(settings) as engine:
         run = engine.run(run_id)
-        description, published = run.describe(), run.published()
+        description, published, kept = run.describe(), run.published(), run.kept()
     if as_json:
-        output.json({**run_shape(description), "state": published})
+        output.json({**run_shape(description), "state": published, **kept_shape(kept)})
     else:
-        output.line("\n".join(_lines(description, published)))
+        output.line("\n".join(_lines([*_fields(description, published), *_kept_fields(kept, datetime.now(UTC))])))
 
 
-def _lines(run: Description, published: Any) -> Iterator[str]:
-    for label, text in _fields(run, published):
+def _lines(fields: Iterable[tuple[str, str | None]]) -> Iterator[str]:
+    for label, text in fields:
         if text:
             first, *more = text.splitlines()
             shown = escaped(first)
@@ -61,6 +62,20 @@ def _fields(run: Description, published: Any) -> Iterator[tuple[str, str | None]
     yield "state", None if published is None else json_text(published, indent=2)
     yield "result", json_text(run.result, indent=2) if run.status == Status.COMPLETED else None
     yield "error", _error(run.error)
+
+
+def _kept_fields(kept: Kept, now: datetime) -> Iterator[tuple[str, str | None]]:
+    found, refusal = kept.continuation, kept.refusal
+    if found is not None:
+        where = f", at {', '.join(found['where'])}" if found["where"] else ""
+        python = f"\nfor Python {found['python']} only" if found["python"] else ""
+        yield (
+            "kept",
+            f"after {found['entries']:,} entries{where}\n{found['size']:,} bytes, {age(found['at'], now)} ago{python}",
+        )
+    yield "deleted", f"the first {kept.deleted:,} entries of the history" if kept.deleted else None
+    if refusal is not None:
+        yield "not kept", f"after {refusal['entries']:,} entries, {age(refusal['at'], now)} ago\n{refusal['reason']}"
 
 
 def _arguments(run: Description) -> str:

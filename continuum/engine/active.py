@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import (
     CancelChild,
     CancelStep,
     ContinueRun,
-    DropMarks,
+    DropHistory,
     Event,
     LookUp,
     Mismatch,
@@ -30,17 +30,32 @@ from continuum.engine.machine.requests import (
 )
 from continuum.engine.sharing import PartOver, Shares
 from continuum.errors import UsageError
-from continuum.journal import Entry, Failure, Kind, Position, RunId, Status
+from continuum.journal import Entry, Failure, Kind, Position, RunId, Status, record
+from continuum.store import keys
 from continuum.store.ends import end_of
 from continuum.store.protocol import Batch
-from continuum.store.records import Address, RunEnd, RunRecord, RunState
+from continuum.store.records import Address, Continuation, Refusal, RunEnd, RunRecord, RunState
 from continuum.store.worklist import Worklist
 
-__all__ = ["Active", "Effect"]
+if TYPE_CHECKING:
+    from continuum.engine.keeping.upkeep import Upkeep
+
+__all__ = ["NEVER", "Active", "Effect", "Left"]
 
 logger = logging.getLogger("continuum.engine")
 
-Effect: TypeAlias = Request | PartOver
+NEVER: Final = 1 << 62
+"""More entries than any run has."""
+
+
+@record
+class Left:
+    """The note about what the run has left behind of its journal: it is to be swept."""
+
+    note: bytes
+
+
+Effect: TypeAlias = Request | PartOver | Left
 """What is done once the batch is committed."""
 
 
@@ -58,10 +73,12 @@ class Active:
         self.sent: dict[Position, tuple[str, str]] = {}  # run and message id of events under way
         self.ended = False  # nothing more may be fed to it
         self.shares: Shares | None = None  # its steps whose results are shared, where there have been any
-        self.compactions: dict[Position, tuple[int, int]] = {}  # the entries that hold marks to be dropped
+        self.upkeep: Upkeep | None = None  # what is known of its continuation
+        self.keep_at = NEVER  # how many entries there are when that is to be seen to
+        self.dropping: list[Position] = []  # commands that wait for the history to be deleted
+        self.number = 0  # of the next entry of its journal
         self.settlement: Settle | None = None
         self.successor: RunRecord | None = None  # by which it goes on, as another workflow
-        self.left: bytes | None = None  # the note about what it has left behind then
         self.end: RunEnd | None = None  # once its end has been written down
         self.blocked: str | None = None
         self.leaving = False
@@ -72,8 +89,6 @@ class Active:
         self._fence = worklist.fence(self.id)
         self._batch: Batch | None = None
         self._effects: list[Effect] = []
-        self._number = 0  # of the next entry of its journal
-        self._compacted = record.journal_start  # up to which entry marks have been dropped
         self._opening: Sequence[Entry] = ()  # of its journal as another workflow
 
     @property
@@ -95,9 +110,9 @@ class Active:
 
     # Gathering
 
-    def number_from(self, journal: Sequence[tuple[int, Entry]]) -> None:
-        """Go on counting where this journal ends."""
-        self._number = journal[-1][0] + 1 if journal else self.record.journal_start
+    def number_from(self, journal: Sequence[tuple[int, Entry]], start: int) -> None:
+        """Go on counting where this journal ends, which begins at `start`."""
+        self.number = journal[-1][0] + 1 if journal else start
 
     def feed(self, event: Event, now: int) -> None:
         """Feed the machine, and gather what it asks for."""
@@ -143,12 +158,12 @@ class Active:
 
     def _append(self, entry: Entry) -> None:
         try:
-            self._worklist.append(self.batch, self.id, self._number, entry)
+            self._worklist.append(self.batch, self.id, self.number, entry)
         except UsageError as error:  # not even a time, or an index: the payload limit leaves no room for anything
             self.machine.discard()
             self._settle(Settle(Status.FAILED, Failure(error)))
             return
-        self._number += 1
+        self.number += 1
         if entry.kind is Kind.SEND and entry.position in self.sent:
             self._worklist.forget_sent(self.batch, *self.sent.pop(entry.position))
         elif self.shares is not None and entry.kind is Kind.SAVE:
@@ -158,10 +173,10 @@ class Active:
         assert request.data is not None, "the machine of a run is given the codec"
         self._worklist.publish(self.batch, self.id, request.data)
 
-    def _drop_marks(self, request: DropMarks) -> None:
-        self.compactions[request.position] = self._compacted, self._number
-        self._compacted = self._number
-        self._effects.append(request)
+    def _drop_history(self, request: DropHistory) -> None:
+        self.in_flight.add(request.position)
+        self.dropping.append(request.position)
+        self.keep_at = 0
 
     def _continue(self, request: ContinueRun) -> None:
         invocation, record = request.invocation, self.record
@@ -175,7 +190,8 @@ class Active:
             queue=record.queue if same else workflow.queue or record.queue,
             seed=self._worklist.seed(),
             generation=record.generation + 1,
-            journal_start=self._number,
+            journal_start=self.number,
+            compacted=0,
             started_as=record.origin,
             payload=request.data,
         )
@@ -211,6 +227,34 @@ class Active:
         self._worklist.ask_to_end(self.batch, address, request.reason)
         self._effects.append(request)
 
+    # Its continuation
+
+    def gathered(self) -> list[tuple[bytes, bytes]]:
+        """The entries that are in the batch so far, as they will be stored."""
+        prefix = keys.journal_prefix(self.id)
+        return [] if self._batch is None else [pair for pair in self._batch.puts if pair[0].startswith(prefix)]
+
+    @property
+    def takes_back(self) -> bool:
+        """Whether the batch deletes entries, as that of a retry does."""
+        prefix = keys.journal_prefix(self.id)
+        return self._batch is not None and any(key.startswith(prefix) for key in self._batch.deletes)
+
+    def keep(self, continuation: Continuation, *, drop: bool) -> None:
+        """Keep a continuation for all that has been recorded; with `drop` that is deleted."""
+        if drop:
+            self.record, note = self._worklist.drop_history(self.batch, self.record, continuation.number)
+            self._leave(note)
+        self._worklist.keep(self.batch, self.id, continuation)
+
+    def _leave(self, note: bytes | None) -> None:
+        if note is not None:
+            self._effects.append(Left(note))
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Note why no continuation is kept."""
+        self._worklist.refuse(self.batch, self.id, refusal)
+
     # Closing
 
     def close(self, now: int) -> tuple[Batch | None, list[Effect]]:
@@ -236,9 +280,8 @@ class Active:
         if self.settlement is not None:
             self._put_end(self.settlement)
         elif self.successor is not None:
-            self.left = self._worklist.hand_over(
-                self.batch, self.record, self.state, self.successor, self._opening, now
-            )
+            note = self._worklist.hand_over(self.batch, self.record, self.state, self.successor, self._opening, now)
+            self._leave(note)
         elif self.blocked is not None:
             self._change(Status.BLOCKED, now, reason=self.blocked, rewind=self.state.rewind)
             self._worklist.release(self.batch, self.record)
@@ -254,6 +297,8 @@ class Active:
         wanted = end.status is Status.FAILED or (end.status is Status.CANCELLED and called)  # by a retry
         left = () if wanted else self.messages
         self._worklist.end(self.batch, self.record, self.state, end, settlement.failed_at, left)
+        if not wanted and self.upkeep is not None:
+            self._worklist.forget_continuation(self.batch, self.id)
         if self.shares is not None:
             self._effects += self.shares.give_up(self.batch)
 
@@ -273,7 +318,7 @@ class Active:
 _GATHER: Final[dict[type, Callable[[Active, Any], None]]] = {
     Entry: Active._append,
     PublishState: Active._publish,
-    DropMarks: Active._drop_marks,
+    DropHistory: Active._drop_history,
     ContinueRun: Active._continue,
     Settle: Active._settle,
     Mismatch: Active._mismatch,

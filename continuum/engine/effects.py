@@ -16,12 +16,11 @@ from uuid import UUID
 
 from continuum.context import Context
 from continuum.durations import NANOSECONDS
-from continuum.engine.active import Active, Effect
+from continuum.engine.active import Active, Effect, Left
 from continuum.engine.machine.requests import (
     CancelChild,
     CancelStep,
     ChildDone,
-    DropMarks,
     EmitLog,
     LookUp,
     RunStep,
@@ -96,8 +95,8 @@ class Effects:
         }
         workflow_logger.info("%s", outcome.value["message"], extra=fields)
 
-    def _drop_marks(self, active: Active, request: DropMarks) -> None:
-        self._scheduler.sweeper.drop_marks(active.id, *active.compactions.pop(request.position))
+    def _sweep(self, active: Active, left: Left) -> None:
+        self._scheduler.sweeper.sweep(left.note)
 
     # Children
 
@@ -208,7 +207,7 @@ _ROWS: Final[dict[type, Callable[[Effects, Active, Any], None]]] = {
     CancelStep: Effects._cancel_step,
     WakeAt: Effects._wake_at,
     EmitLog: Effects._emit_log,
-    DropMarks: Effects._drop_marks,
+    Left: Effects._sweep,
     StartChild: Effects._start_child,
     CancelChild: Effects._cancel_child,
     SendEvent: Effects._send_event,

@@ -2,31 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
 from continuum.engine.active import Active
+from continuum.engine.machine.groups import Body
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import CancelAsked, ChildDone, Event, EventArrived, Started, TimerFired
 from continuum.engine.machine.rewind import retry
 from continuum.journal import TAKES, Entry, Position, Status, Value
 from continuum.store.codec import Codec
 from continuum.store.ends import outcome_of
-from continuum.store.records import Message, RunEnd, RunRecord
+from continuum.store.records import Continuation, Message, RunEnd, RunRecord
 from continuum.store.worklist import Taken, Worklist
-from continuum.workflow import Registry
+from continuum.workflow import Registry, Workflow
 
-__all__ = ["Intake"]
+__all__ = ["Intake", "machine_of"]
+
+
+Load: TypeAlias = Callable[[RunRecord, Continuation], Machine | None]
+
+
+def machine_of(
+    record: RunRecord,
+    workflow: Workflow[..., Any],
+    body: Body,
+    codec: Codec,
+    adopt: Callable[[Body], Body] | None = None,
+) -> Machine:
+    """The machine of a run, of that workflow, with that body; `adopt` is as in :class:`Machine`."""
+    return Machine(
+        record.id,
+        body,
+        seed=bytes.fromhex(record.seed),
+        workflow=record.workflow,
+        label=f"workflow {record.workflow!r}, version {record.version!r}",
+        generation=record.generation,
+        deadline=record.deadline,
+        compensate_on_failure=workflow.compensate_on_failure,
+        encode=codec.outcome,
+        adopt=adopt,
+    )
 
 
 class Intake:
     """Makes active runs of claimed ones."""
 
-    def __init__(self, registry: Registry, worklist: Worklist, codec: Codec) -> None:
+    def __init__(self, registry: Registry, worklist: Worklist, load: Load) -> None:
         self._registry = registry
         self._worklist = worklist
-        self._codec = codec
+        self._codec = worklist.codec
+        self._load = load  # makes a run's machine of its continuation
 
     def take_up(self, taken: Taken, now: int) -> Active:
         """The run, replayed and told of its messages; blocked where that cannot be done."""
@@ -35,11 +62,12 @@ class Intake:
         try:
             if taken.error is not None:
                 raise taken.error
-            active.machine = self._machine(record, taken.args, taken.kwargs)
+            active.machine = taken.resumed or self._machine(record, taken.args, taken.kwargs)
         except Exception as error:
             active.block(f"run {record.id!r} cannot be loaded: {type(error).__name__}: {error}")
             return active
-        active.number_from(taken.journal)
+        resumed = taken.continuation if taken.resumed is not None else None
+        active.number_from(taken.journal, record.journal_start if resumed is None else resumed.number)
         active.retried, failed_at = active.state.rewind, active.state.failed_position()
         if active.retried and failed_at is not None:
             self._retry(active, taken, failed_at, now)
@@ -52,17 +80,7 @@ class Intake:
 
     def _machine(self, record: RunRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Machine:
         workflow = self._registry[record.workflow]
-        return Machine(
-            record.id,
-            workflow.function(*args, **kwargs),
-            seed=bytes.fromhex(record.seed),
-            workflow=record.workflow,
-            label=f"workflow {record.workflow!r}, version {record.version!r}",
-            generation=record.generation,
-            deadline=record.deadline,
-            compensate_on_failure=workflow.compensate_on_failure,
-            encode=self._codec.outcome,
-        )
+        return machine_of(record, workflow, workflow.function(*args, **kwargs), codec=self._codec)
 
     def _stop(self, active: Active, messages: Sequence[tuple[int, Message]], now: int) -> None:
         """Tell a run that it is to end before it goes on as another workflow.
@@ -126,6 +144,10 @@ class Intake:
         """Have the run go on from where it failed; what was recorded since is used again or taken back."""
 
         def make() -> Machine:  # each from arguments of its own, which a workflow may change
+            if taken.resumed is not None and taken.continuation is not None:
+                machine = self._load(active.record, taken.continuation)
+                assert machine is not None, "there is nothing else to go on from"
+                return machine
             return self._machine(active.record, *self._codec.decode(active.record.payload))
 
         journal = [entry for _, entry in taken.journal]
@@ -136,6 +158,10 @@ class Intake:
             return
         kept = set(map(id, replayed))
         used = {each.ref for each in requests if isinstance(each, Entry) and each.kind in TAKES}
+        last = taken.continuation
+        if last is not None and any(number < last.number and id(entry) not in kept for number, entry in taken.journal):
+            self._worklist.forget_continuation(active.batch, active.id)  # it stands for what is taken back
+            taken.continuation = None
         for number, entry in taken.journal:
             if id(entry) not in kept:
                 self._worklist.take_back(active.batch, active.id, number)

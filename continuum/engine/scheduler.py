@@ -25,7 +25,9 @@ from continuum.durations import NANOSECONDS
 from continuum.engine.active import Active, Effect
 from continuum.engine.effects import Effects
 from continuum.engine.intake import Intake
+from continuum.engine.keeping.keeper import Keeper
 from continuum.engine.lookout import Lookout
+from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Event, StepDone, TimerFired
 from continuum.engine.steps import Performer
 from continuum.engine.sweeper import Sweeper
@@ -36,7 +38,7 @@ from continuum.stamps import Stamps
 from continuum.store.committer import Committer, Job
 from continuum.store.ledger import Ledger
 from continuum.store.protocol import Batch
-from continuum.store.records import RunEnd, RunRecord
+from continuum.store.records import Continuation, RunEnd, RunRecord
 from continuum.store.worklist import Nudge, Taken, Worklist
 from continuum.workflow import Registry
 
@@ -74,7 +76,7 @@ class Scheduler:
     """Works on the runs of one store for one engine, on the loop that :meth:`run` is called from.
 
     `settled(run_id, end)` is called when a run's end has been committed; `clock` gives nanoseconds
-    since the epoch.
+    since the epoch. With `continuations` such are kept by themselves, else only where a workflow asks.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Scheduler:
         concurrency: int,
         clock: Callable[[], int],
         stamps: Stamps,
+        continuations: bool,
         settled: Callable[[RunId, RunEnd], None],
     ) -> None:
         self.ledger = ledger
@@ -98,10 +101,11 @@ class Scheduler:
         self.performer = Performer(self._step_landed, ledger.codec, concurrency=concurrency)
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
-        self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._has)
-        self.sweeper = Sweeper(committer, self._worklist)
+        self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._has, self._resume)
+        self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
+        self.sweeper = Sweeper(committer)
         self._lookout = Lookout(self, self._worklist)
-        self._intake = Intake(registry, self._worklist, ledger.codec)
+        self._intake = Intake(registry, self._worklist, self.keeping.load)
         self._effects = Effects(self)
         self._settled = settled
         self._window = max(WINDOW, 2 * concurrency)
@@ -127,6 +131,7 @@ class Scheduler:
             async with self.performer:
                 await self._work()
         finally:
+            self.keeping.close()
             for active in self._memory:
                 active.discard()
             for idle in self._idlers:
@@ -207,7 +212,7 @@ class Scheduler:
 
     def _idle(self) -> bool:
         at_work = self._committing or self._touched or self._landed or self._durable or self._busy or self._line
-        return self._lookout.idle and not (at_work or self._effects.sharing.at_work)
+        return self._lookout.idle and not (at_work or self._effects.sharing.at_work or self.keeping.at_work)
 
     def _leave(self) -> None:
         """Hand every run back; stop once that is written down."""
@@ -222,6 +227,9 @@ class Scheduler:
         name, _, version = label.partition("\0")
         known = self._registry.get(name)
         return known is not None and known.version == version
+
+    def _resume(self, record: RunRecord, continuation: Continuation) -> Machine | None:
+        return self.keeping.load(record, continuation)
 
     # Taking up
 
@@ -239,10 +247,11 @@ class Scheduler:
 
     def _take_up(self, taken: Taken) -> None:
         active = self._intake.take_up(taken, self.clock())
+        self.keeping.begin(active, taken)
         self._runs[active.id] = active
         self._memory.add(active)
         self._busy.add(active.id)
-        self._touch(active)
+        self.touch(active)
 
     def nudge(self, nudge: Nudge) -> None:
         """Something came for a run that is in memory."""
@@ -260,46 +269,47 @@ class Scheduler:
             looked_up = active.shares.leave_line()
             active.in_flight.update(request.position for request in looked_up)
             self._effects.perform(active, looked_up)
-        self._touch(active)
+        self.touch(active)
 
     # Feeding
 
     def answer(self, active: Active, position: Position, event: Event) -> None:
         """Feed what became of an effect, if it still matters."""
-        if self._goes_on(active):
+        if self.goes_on(active):
             active.in_flight.discard(position)
             self._feed(active, event)
 
     def await_child(self, active: Active, position: Position, foreign: RunId | None) -> None:
         """A child is under way. One that the run did not start itself tells nobody: it is looked after."""
-        if self._goes_on(active):
+        if self.goes_on(active):
             active.in_flight.discard(position)
-            self._touch(active)
+            self.touch(active)
             if foreign is not None:
                 active.anchored = True
                 self._lookout.await_end(foreign, active, position)
 
-    def _goes_on(self, active: Active) -> bool:
+    def goes_on(self, active: Active) -> bool:
         """Whether this is the run as it is here, and not one that was lost, has ended or goes on as another."""
         return self._runs.get(active.id) is active and not active.ended
 
     def await_other(self, active: Active, position: Position) -> None:
         """Another run is at work on what the command asks for; this one is looked at when that is over."""
-        if self._goes_on(active):
+        if self.goes_on(active):
             active.in_flight.discard(position)
-            self._touch(active)
+            self.touch(active)
 
     def block(self, active: Active, reason: str) -> None:
         """Something that the run needs cannot be loaded."""
-        if self._goes_on(active):
+        if self.goes_on(active):
             active.block(reason)
-            self._touch(active)
+            self.touch(active)
 
     def _feed(self, active: Active, event: Event) -> None:
         active.feed(event, self.clock())
-        self._touch(active)
+        self.touch(active)
 
-    def _touch(self, active: Active) -> None:
+    def touch(self, active: Active) -> None:
+        """Close its batch soon, and perform what is behind it."""
         self._touched[active.id] = active
 
     def _step_landed(self, key: Any, outcome: Outcome) -> None:
@@ -311,7 +321,7 @@ class Scheduler:
         now = self.clock()
         for _ in range(min(SLICE, len(self._landed))):
             (active, position), outcome = self._landed.popleft()
-            if self._goes_on(active):
+            if self.goes_on(active):
                 active.in_flight.discard(position)
                 active.feed(StepDone(position, outcome), now)
                 self._touched[active.id] = active
@@ -345,6 +355,8 @@ class Scheduler:
                     self._perform(*closed)
 
     def _close(self, active: Active, now: int) -> tuple[Batch | None, Closed]:
+        if active.number >= active.keep_at:
+            self.keeping.attend(active, now)
         since = active.idle_since
         batch, effects = active.close(now)
         if active.busy and not active.ended:
@@ -375,8 +387,6 @@ class Scheduler:
         self._effects.perform(active, effects)
         if last:
             self._drop(active)
-            if active.left is not None:
-                self.sweeper.sweep(active.left)
             if active.end is not None:
                 self._settled(active.id, active.end)
                 self._lookout.ended(active)
@@ -388,16 +398,19 @@ class Scheduler:
         active = self._runs.get(run_id)
         if active is None or active.busy or active.ended or active.anchored or active.idle_since is None:
             return
-        if now - active.idle_since >= LINGER and not active.changed and run_id not in self._touched:
+        quiet = now - active.idle_since >= LINGER and not active.changed and run_id not in self._touched
+        if quiet and not self.keeping.before_leaving(active):
             self._release(active)
         else:
-            self.timers.add(max(now, active.idle_since) + LINGER, run_id)
+            self.timers.add((now if quiet else max(now, active.idle_since)) + LINGER, run_id)
 
     def _release(self, active: Active) -> None:
         if not active.ended:
-            active.release(self.clock())
+            now = self.clock()
+            self.keeping.before_release(active, now)
+            active.release(now)
             del self._runs[active.id]
-            self._touch(active)
+            self.touch(active)
 
     def _lose(self, active: Active) -> None:
         """A check failed: the run is another worker's, or its batch met something unforeseen."""
@@ -418,5 +431,6 @@ class Scheduler:
         for position in active.in_flight:
             self.performer.cancel((active, position))
         active.discard()
+        self.keeping.forget(active)
         self._memory.discard(active)
         self._lookout.dropped(active)

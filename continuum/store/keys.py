@@ -23,6 +23,8 @@ letter   the rest of the key                         the record
 ``w``    digest, command, run                        that a run waits for one
 ``v``    nothing                                     that the store was moved, or is being moved (:class:`Move`)
 ``u``    run NUL number                              up to which entries, from that on, are to be deleted
+``k``    run                                         its continuation (:class:`Continuation`)
+``n``    run                                         why no continuation was kept (:class:`Refusal`)
 =======  ==========================================  ====================================
 """
 
@@ -38,6 +40,7 @@ from continuum.journal import Position, RunId, Status, position_text
 __all__ = [
     "claim",
     "claims",
+    "continuation",
     "delivered",
     "digest_of_expiry",
     "digest_of_part",
@@ -62,6 +65,7 @@ __all__ = [
     "published",
     "ready",
     "ready_prefix",
+    "refusal",
     "run",
     "run_of_claim",
     "run_of_index",
@@ -268,3 +272,11 @@ def unswept(run_id: str, start: int) -> bytes:
 
 def run_of_unswept(key: bytes) -> RunId:
     return RunId(key[1:-9].decode())
+
+
+def continuation(run_id: str) -> bytes:
+    return b"k" + run_id.encode()
+
+
+def refusal(run_id: str) -> bytes:
+    return b"n" + run_id.encode()

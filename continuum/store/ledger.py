@@ -17,11 +17,22 @@ from itertools import islice
 from typing import Final, TypeAlias, TypeVar
 
 from continuum.errors import RunExists, RunFinished, RunNotFound, StoreMoved, WrongState
-from continuum.journal import FINISHED, Entry, Failure, Kind, RunId, Status, position_text
+from continuum.journal import FINISHED, MARKS, Entry, Failure, Kind, Position, RunId, Status, position_text
 from continuum.store import keys
 from continuum.store.codec import Codec, unseal
 from continuum.store.protocol import Batch, View
-from continuum.store.records import Address, Message, Move, RunEnd, RunRecord, RunState, read, write
+from continuum.store.records import (
+    Address,
+    Continuation,
+    Message,
+    Move,
+    Refusal,
+    RunEnd,
+    RunRecord,
+    RunState,
+    read,
+    write,
+)
 from continuum.store.results import Results
 
 __all__ = ["HistoryRow", "Ledger", "Plan", "RunInfo"]
@@ -106,6 +117,18 @@ class Ledger:
     def info(self, view: View, run_id: str) -> RunInfo:
         """All of that together. Raises RunNotFound."""
         return RunInfo(self.record(view, run_id), self.state(view, run_id), self.end(view, run_id))
+
+    def continuation(self, view: View, run_id: str) -> Continuation | None:
+        """What is kept in place of the first part of the run's history, if anything is. Nothing is unpickled."""
+        key = keys.continuation(run_id)
+        data = view.get(key)
+        return None if data is None else read(self.codec, Continuation, key, data)
+
+    def refusal(self, view: View, run_id: str) -> Refusal | None:
+        """Why none was kept when one was wanted last, if that is so."""
+        key = keys.refusal(run_id)
+        data = view.get(key)
+        return None if data is None else read(self.codec, Refusal, key, data)
 
     def runs(
         self, view: View, status: Status | None = None, workflow: str | None = None, limit: int | None = None
@@ -210,6 +233,7 @@ class Ledger:
         if idle and ((state.status is Status.PENDING and not state.rewind) or self._asked_to_end(view, run_id)):
             batch = Batch(checks=[(keys.claim(run_id), None), self.unchanged(view, run_id), self.here(view)])
             self.put_end(batch, record, state, RunEnd(Status.CANCELLED, True, reason), stamp)
+            batch.deletes += [keys.continuation(run_id), keys.refusal(run_id)]
             self.results.give_up_all(view, batch, run_id)
             return batch, True
         checks = [(keys.outcome(run_id), None), self.same_record(view, run_id), self.here(view)]
@@ -223,17 +247,33 @@ class Ledger:
         record, state = self.record(view, run_id), self.state(view, run_id)
         if state.status is not Status.FAILED:
             raise WrongState(run_id, state.status, "only a failed run can be retried")
+        if not self._can_go_back(view, record, state.failed_position()):
+            where = position_text(state.failed_position() or ())
+            what = (
+                f"its history up to the step that failed, at position {where}, was deleted after that; start a new run"
+            )
+            raise WrongState(run_id, state.status, what)
         return self._put_again(view, record, state, stamp, state.failed_at), None
 
     def retry_child(self, view: View, run_id: str, stamp: int) -> Batch | None:
         """Let a child go on, if it failed or was cancelled, as its parent is retried and calls it again."""
         record, state = self.record(view, run_id), self.state(view, run_id)
-        match state.status:
-            case Status.FAILED:
-                return self._put_again(view, record, state, stamp, state.failed_at)
-            case Status.CANCELLED:
-                return self._put_again(view, record, state, stamp, [])
-        return None
+        if state.status not in (Status.FAILED, Status.CANCELLED):
+            return None
+        failed_at = state.failed_at if state.status is Status.FAILED else []
+        if not self._can_go_back(view, record, None if failed_at is None else tuple(failed_at)):
+            return None
+        return self._put_again(view, record, state, stamp, failed_at)
+
+    def _can_go_back(self, view: View, record: RunRecord, failed_at: Position | None) -> bool:
+        """Whether the failure at that position is still there, where the history was deleted up to some entry.
+
+        A run whose code raised by itself, at no command, goes on from where its history ends.
+        """
+        if not record.compacted or failed_at is None:
+            return True
+        entries = self.entries(view, record.id, record.journal_start, load=False)
+        return any(entry.position == failed_at and entry.kind not in MARKS for _, entry in entries)
 
     def _put_again(
         self, view: View, record: RunRecord, state: RunState, stamp: int, failed_at: list[int] | None

@@ -7,7 +7,7 @@ the record's other fields in their order: a record may grow at the end of these,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
@@ -15,7 +15,19 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 from continuum.journal import Position, RunId, Status, record
 from continuum.store.codec import Codec, seal, unseal
 
-__all__ = ["Address", "Message", "Move", "RunEnd", "RunRecord", "RunState", "SharedResult", "read", "write"]
+__all__ = [
+    "Address",
+    "Continuation",
+    "Message",
+    "Move",
+    "Refusal",
+    "RunEnd",
+    "RunRecord",
+    "RunState",
+    "SharedResult",
+    "read",
+    "write",
+]
 
 
 class Address(NamedTuple):
@@ -36,7 +48,9 @@ class RunRecord:
     to the parent's history of `parent_generation`.
 
     A run that goes on by ContinueUsing gets another record: of its next `generation`, whose journal
-    begins with entry `journal_start`; `started_as` is then the workflow that it was started as.
+    begins with entry `journal_start`; `started_as` is then the workflow that it was started as. Where entries
+    of this generation were deleted behind its continuation, `journal_start` has moved by that, and
+    `compacted` counts them: without the continuation the run cannot go on any more.
     """
 
     id: RunId
@@ -53,6 +67,7 @@ class RunRecord:
     generation: int = 0
     journal_start: int = 0
     started_as: str = ""
+    compacted: int = 0
     payload: bytes = b""
 
     @property
@@ -129,6 +144,37 @@ class SharedResult:
 
 
 @record
+class Continuation:
+    """The run in the middle of its work, in place of the entries before `number` of its history.
+
+    `payload` holds it, pickled; it takes Python `python` where it holds code by value. `where` is the code at
+    which it stands, `functions` are the names and the fingerprints of those that it is in the middle
+    of. It stands for `entries` entries of `history` bytes, and took `cost` nanoseconds to make.
+    """
+
+    number: int
+    at: int
+    generation: int
+    size: int
+    entries: int
+    history: int
+    cost: int
+    python: str = ""
+    where: Sequence[str] = ()
+    functions: Sequence[Sequence[str]] = ()
+    payload: bytes = b""
+
+
+@record
+class Refusal:
+    """Why no continuation was kept when `number` entries of the run's history had been recorded."""
+
+    number: int
+    at: int
+    reason: str
+
+
+@record
 class Move:
     """What has become of a whole store: it is ``moving`` to that place, was ``moved``, or is ``arriving`` from it.
 
@@ -140,13 +186,13 @@ class Move:
     at: int
 
 
-Record: TypeAlias = RunRecord | RunState | RunEnd | Message | SharedResult | Move
-R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move)
+Record: TypeAlias = RunRecord | RunState | RunEnd | Message | SharedResult | Move | Continuation | Refusal
+R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move, Continuation, Refusal)
 
 
 def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
     """The pair to put: the key, and the record's bytes under it."""
-    payload = b"" if isinstance(record, RunState | Move) else record.payload
+    payload = b"" if isinstance(record, RunState | Refusal | Move) else record.payload
     return key, seal(key, codec.pack(_FIELDS[type(record)](record), payload))
 
 
@@ -156,7 +202,7 @@ def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
     made: Callable[..., R] = kind
     if kind is RunState:
         return made(Status(header[0]), *header[1:])
-    if kind is Move:
+    if kind is Refusal or kind is Move:
         return made(*header)
     if kind is RunEnd:
         return made(Status(header[0]), *header[1:], payload=payload)
@@ -166,10 +212,11 @@ def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
 
 
 def _names(kind: Any) -> list[str]:
-    return [field.name for field in fields(kind) if field.name != "payload"]
+    return [each.name for each in fields(kind) if each.name != "payload"]
 
 
 _FIELDS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
-    kind: attrgetter(*_names(kind)) for kind in (RunRecord, RunState, RunEnd, Message, SharedResult, Move)
+    kind: attrgetter(*_names(kind))
+    for kind in (RunRecord, RunState, RunEnd, Message, SharedResult, Move, Continuation, Refusal)
 }
 _PARENT: Final = _names(RunRecord).index("parent")

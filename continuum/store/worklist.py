@@ -11,9 +11,10 @@ the state becomes running.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
+from continuum.errors import CorruptRecord
 from continuum.journal import TAKES, Entry, Kind, Position, RunId, Status, Value
 from continuum.stamps import Stamps
 from continuum.store import keys
@@ -21,14 +22,20 @@ from continuum.store.codec import seal
 from continuum.store.leavings import leave
 from continuum.store.ledger import Ledger
 from continuum.store.protocol import Batch, View
-from continuum.store.records import Address, Message, RunEnd, RunRecord, RunState, read, write
+from continuum.store.records import Address, Continuation, Message, Refusal, RunEnd, RunRecord, RunState, read, write
 
-__all__ = ["Nudge", "Taken", "Worklist"]
+__all__ = ["Nudge", "Resume", "Taken", "Worklist"]
+
+Resume: TypeAlias = Callable[[RunRecord, Continuation], Any]
 
 
 @dataclass(slots=True)
 class Taken:
-    """A run that was claimed, with all it takes to go on; or `error`, where something cannot be loaded."""
+    """A run that was claimed, with all it takes to go on; or `error`, where something cannot be loaded.
+
+    Where it is `resumed` from its `continuation`, `journal` holds what was recorded since; where it could have
+    been and is not, `unfit` says why.
+    """
 
     record: RunRecord
     state: RunState
@@ -36,6 +43,9 @@ class Taken:
     messages: list[tuple[int, Message]] = field(default_factory=list)
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
+    continuation: Continuation | None = None
+    resumed: Any = None
+    unfit: str = ""
     error: Exception | None = None
 
 
@@ -52,7 +62,13 @@ class Worklist:
     """One worker's view of the ledger. `token` is what it claims runs with."""
 
     def __init__(
-        self, ledger: Ledger, stamps: Stamps, token: bytes, queues: Sequence[str], wanted: Callable[[str], bool]
+        self,
+        ledger: Ledger,
+        stamps: Stamps,
+        token: bytes,
+        queues: Sequence[str],
+        wanted: Callable[[str], bool],
+        resume: Resume | None = None,
     ) -> None:
         self._ledger = ledger
         self.codec = ledger.codec
@@ -61,6 +77,7 @@ class Worklist:
         self.token = token
         self._queues = queues
         self._wanted = wanted  # whether the worker has that workflow and version
+        self._resume = resume  # loads a continuation, or raises why it cannot be used
 
     # Finding and claiming
 
@@ -153,12 +170,33 @@ class Worklist:
     def _load(self, view: View, record: RunRecord, state: RunState) -> Taken:
         taken = Taken(record, state)
         try:
-            taken.journal = list(self._ledger.entries(view, record.id, record.journal_start))
+            self._load_continuation(view, taken)
+            start = record.journal_start
+            if taken.resumed is not None and taken.continuation is not None:
+                start = max(start, taken.continuation.number)
+            taken.journal = list(self._ledger.entries(view, record.id, start))
             taken.messages = self.messages(view, record.id)
             taken.args, taken.kwargs = self.codec.decode(record.payload)
         except Exception as error:  # told by who claimed it: the run is blocked until it can be loaded
             taken.error = error
         return taken
+
+    def _load_continuation(self, view: View, taken: Taken) -> None:
+        """Load the run's continuation, if it is to go on from that.
+
+        A retry goes back behind it where it can. Raises what keeps it from being used where nothing else is left.
+        """
+        record = taken.record
+        try:
+            found = taken.continuation = self._ledger.continuation(view, record.id)
+            if found is None and record.compacted:
+                raise CorruptRecord("the continuation is missing that stands for the history that was deleted")
+            if found is not None and self._resume is not None and (record.compacted or not taken.state.rewind):
+                taken.resumed = self._resume(record, found)
+        except Exception as error:  # any code of the user's may run in a pickle
+            if record.compacted:
+                raise
+            taken.unfit = f"{type(error).__name__}: {error}"
 
     def _clear(self, view: View, run_id: RunId, ready: list[bytes]) -> Batch:
         """Take away what came for a run that has ended, or was never started."""
@@ -230,6 +268,42 @@ class Worklist:
         if call:
             self._ledger.put_ready(batch, record.address, self._stamps.next())
 
+    def keep(self, batch: Batch, run_id: str, continuation: Continuation) -> None:
+        """Have the run go on from here the next time that it is taken up."""
+        batch.puts.append(write(self.codec, keys.continuation(run_id), continuation))
+        batch.deletes.append(keys.refusal(run_id))
+
+    def refuse(self, batch: Batch, run_id: str, refusal: Refusal) -> None:
+        """Tell people why no continuation is kept."""
+        batch.puts.append(write(self.codec, keys.refusal(run_id), refusal))
+
+    def forget_continuation(self, batch: Batch, run_id: str) -> None:
+        """Delete what is kept of the run besides its history, and why no more is."""
+        kept = [keys.continuation(run_id), keys.refusal(run_id)]
+        batch.puts = [pair for pair in batch.puts if pair[0] not in kept]
+        batch.deletes += kept
+
+    def drop_history(self, batch: Batch, record: RunRecord, number: int) -> tuple[RunRecord, bytes | None]:
+        """Let go of the run's entries before that number; only in a batch that keeps a continuation for them.
+
+        Gives the run's new record, and the key of a note where they were too many to be deleted with that.
+        """
+        note = leave(batch, record.id, record.journal_start, number)
+        dropped = record.compacted + number - record.journal_start
+        changed = replace(record, journal_start=number, compacted=dropped)
+        batch.puts.append(write(self.codec, keys.run(record.id), changed))
+        return changed, note
+
+    def size(self, view: View, run_id: str, start: int, stop: int) -> int:
+        """How many bytes the run's entries between those numbers take up."""
+        first, last = keys.journal(run_id, start), keys.journal(run_id, stop)
+        return sum(len(data) for _, data in view.scan(keys.journal_prefix(run_id), start=first, stop=last))
+
+    def stored(self, view: View, run_id: str, start: int, stop: int) -> list[tuple[bytes, bytes]]:
+        """The run's entries between those numbers as they are stored."""
+        first, last = keys.journal(run_id, start), keys.journal(run_id, stop)
+        return list(view.scan(keys.journal_prefix(run_id), start=first, stop=last))
+
     def seed(self) -> str:
         """What a run's random numbers come from."""
         return self._stamps.entropy(16).hex()
@@ -242,6 +316,7 @@ class Worklist:
         Gives the key of a note where the old journal was too long to be deleted along with that.
         """
         note = leave(batch, record.id, record.journal_start, new.journal_start)
+        self.forget_continuation(batch, record.id)
         batch.puts.append(write(self.codec, keys.run(record.id), new))
         for number, entry in enumerate(opening, new.journal_start):
             self.append(batch, record.id, number, entry)

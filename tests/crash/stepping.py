@@ -11,7 +11,9 @@ import os
 import sys
 from typing import Any
 
-from continuum import Compact, ContinueUsing, Engine, Map, Receive, Save, Sleep, workflow
+from continuum import Compact, ContinueUsing, Engine, Map, Publish, Receive, Save, Sleep, workflow
+from continuum.engine.keeping import keeper, upkeep
+from continuum.store import leavings
 
 STEPS = 50
 LIMIT = 5
@@ -72,18 +74,50 @@ def in_generations(effects: str, executor: str, results: tuple[int, ...] = ()) -
     for number in range(len(results), min(len(results) + GENERATION, STEPS)):
         results = (*results, (yield Save(make, effects, number, executor=executor)))  # type: ignore[arg-type]
         yield Sleep(0)
-    yield Compact()
     if len(results) < STEPS:
         yield ContinueUsing(in_generations(effects, executor, results))
     return list(results)
 
 
-WORKFLOWS = {each.name: each for each in (one_by_one, side_by_side, with_pauses, in_generations)}
+@workflow
+def compacting(effects: str, executor: str) -> Any:
+    """Its history is deleted again and again, with what it has published to tell what was in it."""
+    results: list[int] = []
+    for number in range(STEPS):
+        results.append((yield Save(make, effects, number, executor=executor)))  # type: ignore[arg-type]
+        yield Sleep(0)
+        if number % GENERATION == 0:
+            yield Publish(results=results)
+            yield Compact()
+    return results
+
+
+@workflow(history="since_continuation")
+def kept(effects: str, executor: str) -> Any:
+    """The same without being asked for."""
+    results: list[int] = []
+    for number in range(STEPS):
+        results.append((yield Save(make, effects, number, executor=executor)))  # type: ignore[arg-type]
+        yield Publish(results=results)
+    return results
+
+
+WORKFLOWS = {each.name: each for each in (one_by_one, side_by_side, with_pauses, in_generations, compacting, kept)}
+
+
+def keep_often() -> None:
+    """Keep continuations all the time, and delete what lies behind in pieces."""
+    keeper.LONG = upkeep.LONG = 2  # type: ignore[misc]
+    upkeep.ENTRIES = 4  # type: ignore[misc]
+    upkeep.COST = 1 << 60  # type: ignore[misc]
+    upkeep.BYTES = 1  # type: ignore[misc]
+    leavings.ENTRIES = 2  # type: ignore[misc]
 
 
 def main(store: str, life: str, run: str) -> None:
     """Work on the store until the run has ended."""
     os.environ["LIFE"] = life
+    keep_often()
     with Engine(store, workflows=WORKFLOWS.values()) as engine:
         print("ready", flush=True)
         engine.run(run).result()

@@ -36,6 +36,8 @@ VARIANTS = [
     ("side_by_side", "process", LIMIT),
     ("with_pauses", "thread", 1),
     ("in_generations", "thread", 1),
+    ("compacting", "thread", 1),
+    ("kept", "thread", 1),
 ]
 
 
@@ -94,22 +96,24 @@ class Killings:
                 run = client.run(name).describe()
             except RunNotFound:
                 return []
-            history = client.run(name).history()
+            history, state = client.run(name).history(), client.run(name).state()
         positions = [step.position for step in history]
         assert len(positions) == len(set(positions)), "a position is there twice"
         values = [step.value for step in history if step.kind == "save"]
         values[:0] = run.args[2] if run.generation else []  # of the histories that have been left
+        values[:0] = state.get("results", [])  # of what was deleted
         return [round(value**0.5) for value in values]
 
     def check(self, name: str) -> None:
         """What the run leads to, and what its steps have left in the file."""
         with opened(self.store, work=False) as client:
-            result = client.run(name).result(TOO_LONG)
+            result, deleted = client.run(name).result(TOO_LONG), client.run(name).kept().deleted
         squares = [number * number for number in range(STEPS)]
         if self.workflow.name == "with_pauses":
             assert result == (squares, list(range(EVENTS)))
         else:
             assert result == squares
+        assert (deleted > 0) == (self.workflow.name in ("compacting", "kept")), "nothing was deleted, or what is needed"
         assert sorted(self.recorded[self.life]) == list(range(STEPS))
         self.check_effects((self.directory / name).read_text().splitlines())
 

@@ -1,4 +1,4 @@
-"""ContinueUsing and Compact, executed: what goes on, what stays, and what the store holds afterwards."""
+"""ContinueUsing, executed: what goes on, what stays, and what the store holds afterwards."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from continuum import (
     AsyncEngine,
     Call,
     Cancelled,
-    Compact,
     ContinueUsing,
     Now,
     Publish,
@@ -34,7 +33,6 @@ from continuum import (
     UnpicklableValue,
     workflow,
 )
-from continuum.engine.sweeper import Sweeper
 from continuum.errors import CommitUnknown, StoreClosed
 from continuum.store import leavings
 from continuum.store.keys import number_of
@@ -679,72 +677,3 @@ def test_two_long_histories_one_after_the_other_are_both_swept(monkeypatch: pyte
         eventually(lambda: entries(space) == 0)
         assert run.describe().generation == 4
     assert notes(space) == []
-
-
-# Compact
-
-
-@workflow
-def naps(times: int) -> Any:
-    for number in range(times):
-        yield Sleep(0)
-        yield Save(int, number, key="number", executor="inline")
-    yield Compact()
-    return (yield Receive("word", timeout="1d"))
-
-
-def marks(space: Space) -> int:
-    return entries(space) - history_length(space)
-
-
-def history_length(space: Space) -> int:
-    with opened(MemoryStore(space), work=False) as client:
-        return len(client.run("r").history())
-
-
-@pytest.mark.parametrize("limit", ["ENTRIES", "BYTES"])
-def test_compact_drops_the_marks_behind_it_and_no_other(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    monkeypatch.setattr(leavings, limit, 3)
-    space = Space()
-    with opened(MemoryStore(space), naps) as engine:
-        run = engine.start(naps(10), id="r")
-        engine.until_idle()
-        eventually(lambda: marks(space) == 1)  # of the timeout that it waits for
-        due = run.describe().waiting_for
-    with opened(MemoryStore(space), naps) as engine:
-        run = engine.run("r")
-        engine.until_idle()
-        assert run.describe().waiting_for == due
-        run.send("word", "hello")
-        assert run.result(TOO_LONG) == "hello"
-        steps = run.history()
-        assert [step.value for step in steps if step.kind == "save"] == list(range(10))
-        assert [step.position for step in steps if step.kind == "compact"] == ["20"]
-
-
-def test_each_compact_looks_at_what_came_since_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    ranges = []
-    monkeypatch.setattr(Sweeper, "drop_marks", lambda sweeper, run_id, *numbers: ranges.append(numbers))
-
-    @workflow
-    def compacts() -> Any:
-        for _ in range(3):
-            yield Save(str)
-            yield Compact()
-
-    with opened("memory://", compacts) as engine:
-        engine.start(compacts()).result(TOO_LONG)
-    assert ranges == [(0, 2), (2, 4), (4, 6)]
-
-
-def test_compact_gives_nothing_back_and_can_be_repeated(open_engine: OpenEngine) -> None:
-    @workflow
-    def compacts() -> Any:
-        given = []
-        for _ in range(3):
-            yield Sleep(0)
-            given.append((yield Compact()))
-        return given
-
-    with open_engine(compacts) as engine:
-        assert engine.start(compacts()).result(TOO_LONG) == [None, None, None]

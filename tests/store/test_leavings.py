@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import pytest
 
 from continuum.journal import Entry, Kind, Value
 from continuum.store import keys
 from continuum.store.codec import Codec, seal
-from continuum.store.leavings import Piece, drop_marks, leave, sweep, unswept
+from continuum.store.leavings import leave, sweep, unswept
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
 
@@ -28,12 +26,12 @@ def journal(count: int, size: int = 0) -> list[tuple[bytes, bytes]]:
     return pairs
 
 
-def carry_out(store: MemoryStore, piece: Piece | None) -> list[int]:
+def carry_out(store: MemoryStore, note: bytes | None) -> list[int]:
     """How much each piece deleted."""
     deleted = []
-    while piece is not None:
+    while note is not None:
         with store.view() as view:
-            batch, piece = piece(view)
+            batch, note = sweep(view, note)
         deleted.append(0 if batch is None else len(batch.deletes))
         assert batch is None or store.commit([batch]) == [True]
     return deleted
@@ -73,22 +71,8 @@ def test_many_are_noted_and_deleted_in_pieces_the_note_last(store: MemoryStore) 
     store.commit([batch])
     with store.view() as view:
         assert unswept(view) == [note]
-    assert carry_out(store, partial(sweep, note=note)) == [1_001, 1_001, 451]
+    assert carry_out(store, note) == [1_001, 1_001, 451]
     assert held(store) == [*range(100), *range(2_550, 2_600)]
     with store.view() as view:
         assert unswept(view) == []
         assert sweep(view, note) == (None, None)
-
-
-def test_marks_are_dropped_in_pieces_of_so_many_entries(store: MemoryStore) -> None:
-    store.commit([Batch(puts=journal(2_600))])
-    piece = partial(drop_marks, codec=CODEC, fence=FENCE, run_id="r", start=0, end=2_500)
-    assert carry_out(store, piece) == [500, 500, 250, 0]
-    assert held(store) == [*range(1, 2_500, 2), *range(2_500, 2_600)]
-
-
-def test_marks_are_dropped_in_pieces_of_so_many_bytes(store: MemoryStore) -> None:
-    store.commit([Batch(puts=journal(20, size=500_000))])
-    piece = partial(drop_marks, codec=CODEC, fence=FENCE, run_id="r", start=0, end=20)
-    assert carry_out(store, piece) == [3, 3, 3, 1, 0]
-    assert held(store) == list(range(1, 20, 2))

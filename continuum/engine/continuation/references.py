@@ -21,7 +21,7 @@ from continuum.engine.continuation.fingerprint import fingerprint
 from continuum.engine.continuation.refusal import Refused, Stale
 from continuum.engine.continuation.source import same_code, source_of
 
-__all__ = ["Reduction", "empty_cell", "fill_cell", "find", "new_function", "reduce_cell", "reduce_function"]
+__all__ = ["Reduction", "empty_cell", "fill_cell", "find", "named", "new_function", "reduce_cell", "reduce_function"]
 
 Reduction = tuple[Any, ...]
 INNER: Final = ".<locals>"
@@ -62,6 +62,11 @@ def _global(module: str, name: str, *, load: bool = False) -> Any:
     except (ImportError, AttributeError, KeyError):
         return None
     return found
+
+
+def named(module: str, name: str) -> Any:
+    """What has that name in a module that is imported; None if nothing has."""
+    return _global(module, name)
 
 
 def _hidden(found: Any) -> Iterator[Any]:

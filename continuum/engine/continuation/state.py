@@ -32,7 +32,7 @@ from continuum.engine.continuation.frames import (
 )
 from continuum.engine.continuation.instrument import twin_of
 from continuum.engine.continuation.labels import label
-from continuum.engine.continuation.references import Reduction, reduce_cell, reduce_function
+from continuum.engine.continuation.references import Reduction, named, reduce_cell, reduce_function
 from continuum.engine.continuation.refusal import Refused, Stale
 from continuum.engine.continuation.syntax import AT, DELEGATE, FRAME
 from continuum.engine.continuation.values import is_ours, reduce_value
@@ -41,7 +41,7 @@ from continuum.store.culprit import explain
 from continuum.store.exceptions import ErrorParts
 from continuum.workflow import Workflow
 
-__all__ = ["dumps", "loads"]
+__all__ = ["check", "dumps", "loads"]
 
 PROTOCOL: Final = 5
 
@@ -116,7 +116,8 @@ class _Reducers:
         if issubclass(kind, BaseException):
             return self._errors.reduce(value)
         if kind is Workflow and isinstance(value.function, FunctionType):
-            return str(value.function.__qualname__)
+            name = str(value.function.__qualname__)
+            return name if named(value.function.__module__, name) is value else None
         return reduce_value(value) if is_ours(kind) else None
 
     def _generator(self, generator: Any) -> Reduction:
@@ -182,18 +183,27 @@ _loading: ContextVar[list[Body]] = ContextVar("generators that are being loaded"
 
 def loads(data: bytes) -> Any:
     """What :func:`dumps` was given; generators stand at their yields. Raises Stale if the code is another by now."""
+    value, generators = _loaded(data)
+    _run_to_their_yields(generators)
+    return value
+
+
+def check(data: bytes) -> None:
+    """Raise what loading it would raise; no generator is entered, so none of its code is run."""
+    _loaded(data)
+
+
+def _loaded(data: bytes) -> tuple[Any, list[Body]]:
     generators: list[Body] = []
     token = _loading.set(generators)
     try:
-        value = pickle.loads(data)
+        return pickle.loads(data), generators
     except Stale:
         raise
     except Exception as error:  # a name that is gone, or whatever a class of the user's does with a state of old
         raise Stale(f"the state cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         _loading.reset(token)
-    _run_to_their_yields(generators)
-    return value
 
 
 def _run_to_their_yields(generators: list[Body]) -> None:

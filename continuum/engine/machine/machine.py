@@ -41,6 +41,7 @@ from continuum.engine.machine.requests import (
     ChildDone,
     Event,
     EventArrived,
+    HistoryDropped,
     Mismatch,
     Request,
     SendDone,
@@ -146,6 +147,10 @@ class Machine:
         return ", ".join(map(_waiting_text, islice(self._waiting.values(), 3))) + (
             f" and {len(self._waiting) - 3} more" if len(self._waiting) > 3 else ""
         )
+
+    def whereabouts(self) -> list[str]:
+        """The lines at which the first few of the fibers stand that wait for a command."""
+        return list(dict.fromkeys(waiting.fiber.where() for waiting in islice(self._waiting.values(), 3)))
 
     def next_due(self) -> int | None:
         """When the earliest of the run's timers is due, in nanoseconds since the epoch."""
@@ -426,9 +431,9 @@ class Machine:
     def _event_arrived(self, event: EventArrived) -> None:
         self.inbox.arrive(event)
 
-    def _answered(self, event: ChildDone | SendDone) -> None:
+    def _answered(self, event: ChildDone | SendDone | HistoryDropped) -> None:
         waiting = self._waiting.get(event.position)
-        if waiting is not None and waiting.kind in (Kind.CALL, Kind.START, Kind.SEND):
+        if waiting is not None and waiting.kind in (Kind.CALL, Kind.START, Kind.SEND, Kind.COMPACT):
             self.complete(waiting, event.outcome, ref=event.ref if isinstance(event, ChildDone) else 0)
 
     def _cancel_asked(self, event: CancelAsked) -> None:
@@ -586,5 +591,6 @@ _EVENTS: Final[dict[type, Callable[[Machine, Any], None]]] = {
     EventArrived: Machine._event_arrived,
     ChildDone: Machine._answered,
     SendDone: Machine._answered,
+    HistoryDropped: Machine._answered,
     CancelAsked: Machine._cancel_asked,
 }

@@ -23,10 +23,11 @@ __all__ = [
     "CancelStep",
     "ChildDone",
     "ContinueRun",
-    "DropMarks",
+    "DropHistory",
     "EmitLog",
     "Event",
     "EventArrived",
+    "HistoryDropped",
     "LookUp",
     "Mismatch",
     "PublishState",
@@ -120,6 +121,14 @@ class SendDone:
 
 
 @record
+class HistoryDropped:
+    """What was recorded before the Compact at `position` is gone; or it is not, and why."""
+
+    position: Position
+    outcome: Outcome
+
+
+@record
 class CancelAsked:
     """Someone wants the run to end, by message `ref`. Asked a second time, it ends at once."""
 
@@ -128,7 +137,16 @@ class CancelAsked:
 
 
 Event: TypeAlias = (
-    Started | StepDone | StepWanted | StepKnown | TimerFired | EventArrived | ChildDone | SendDone | CancelAsked
+    Started
+    | StepDone
+    | StepWanted
+    | StepKnown
+    | TimerFired
+    | EventArrived
+    | ChildDone
+    | SendDone
+    | HistoryDropped
+    | CancelAsked
 )
 
 # Requests: an Entry is to be added to the run's journal, and the following
@@ -224,8 +242,8 @@ class PublishState:
 
 
 @record
-class DropMarks:
-    """No replay needs the marks that were recorded before the command at `position`."""
+class DropHistory:
+    """Keep a continuation of the run as it is now in place of its history; the answer is HistoryDropped."""
 
     position: Position
 
@@ -269,7 +287,7 @@ Request: TypeAlias = (
     | SendEvent
     | EmitLog
     | PublishState
-    | DropMarks
+    | DropHistory
     | ContinueRun
     | Settle
     | Mismatch

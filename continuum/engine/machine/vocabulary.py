@@ -46,7 +46,7 @@ from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.recording import recorded, recorded_for
 from continuum.engine.machine.requests import (
     ContinueRun,
-    DropMarks,
+    DropHistory,
     EmitLog,
     EventArrived,
     PublishState,
@@ -235,12 +235,8 @@ def _begin_continue(machine: Machine, fiber: Fiber, command: ContinueUsing) -> O
     return None
 
 
-def _begin_compact(machine: Machine, fiber: Fiber, command: Compact) -> Outcome:
-    live = machine.journal.live
-    entry = machine.answer(fiber, Kind.COMPACT, "", NOTHING)
-    if live and fiber.group is None:  # so every command before it has been completed
-        machine.journal.requests.append(DropMarks(entry.position))
-    return NOTHING
+def _begin_compact(machine: Machine, fiber: Fiber, command: Compact) -> None:
+    machine.wait(fiber, Kind.COMPACT, "", command)
 
 
 def _known(machine: Machine, fiber: Fiber) -> Entry | None:
@@ -318,6 +314,10 @@ def _ask_send(machine: Machine, waiting: Waiting) -> None:
         )
 
 
+def _ask_compact(machine: Machine, waiting: Waiting) -> None:
+    machine.journal.requests.append(DropHistory(waiting.position))
+
+
 def _ask_continue(machine: Machine, waiting: Waiting) -> None:
     command = waiting.command
     assert isinstance(command, ContinueUsing)
@@ -359,6 +359,7 @@ ASK: Final[dict[Kind, Ask]] = {
     Kind.CALL: _ask_child,
     Kind.START: _ask_child,
     Kind.SEND: _ask_send,
+    Kind.COMPACT: _ask_compact,
     Kind.CONTINUE: _ask_continue,
 }
 """A row for every kind that may have to wait: what the host is asked for."""

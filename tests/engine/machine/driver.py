@@ -10,7 +10,7 @@ from programs import Choices, StepError
 
 from continuum import RunFailed, RunNotFound
 from continuum.durations import NANOSECONDS
-from continuum.engine.machine.requests import LookUp, RunStep, SendEvent, StartChild, StepKnown, StepWanted
+from continuum.engine.machine.requests import DropHistory, LookUp, RunStep, SendEvent, StartChild, StepKnown, StepWanted
 from continuum.journal import Value, position_text
 
 choices = st.binary(min_size=30, max_size=90)
@@ -63,6 +63,8 @@ class Driver:
                 play.fails(where, RunFailed(where, "failed"))
             case SendEvent(payload=3) if self.failing:
                 play.fails(where, RunNotFound("another"))
+            case DropHistory():
+                play.done(where)
             case StartChild(run_id=run_id, awaited=False):
                 play.done(where, run_id)
             case _:

@@ -28,10 +28,11 @@ from continuum.engine.machine.requests import (
     CancelStep,
     ChildDone,
     ContinueRun,
-    DropMarks,
+    DropHistory,
     EmitLog,
     Event,
     EventArrived,
+    HistoryDropped,
     LookUp,
     Mismatch,
     PublishState,
@@ -120,13 +121,12 @@ class Play:
         self.now = now
         self.events: list[EventArrived] = list(events or [])  # all that were ever sent
         self.requests: list[Request] = []  # of the last feed
-        self.in_flight: dict[Position, RunStep | LookUp | StartChild | SendEvent] = {}
+        self.in_flight: dict[Position, RunStep | LookUp | StartChild | SendEvent | DropHistory] = {}
         self.timers: dict[Position, int] = {}
         self.ran: list[str] = []  # names of the steps asked for
         self.logged: list[str] = []
         self.published: dict[str, Any] = {}
         self.stopped: list[str] = []  # steps by position, children by id
-        self.needless: list[str] = []  # up to which positions marks may be dropped
         self.continued: ContinueRun | None = None
         self.settled: Settle | None = None
         self.mismatch: ReplayMismatch | None = None
@@ -310,6 +310,8 @@ class Play:
                 return self.feed(ChildDone(position, outcome))
             case SendEvent(position):
                 return self.feed(SendDone(position, outcome))
+            case DropHistory(position):
+                return self.feed(HistoryDropped(position, outcome))
 
     def _find(self, where: str) -> Position:
         if where[0].isdigit():
@@ -323,14 +325,12 @@ class Play:
         match request:
             case ContinueRun():
                 self.continued = request
-            case DropMarks(position):
-                self.needless.append(position_text(position))
             case Entry() as entry:
                 assert entry.position not in self._completed, f"recorded twice: {entry}"
                 if entry.position and entry.kind not in MARKS:
                     self._completed.add(entry.position)
                 self.journal.append(entry)
-            case RunStep() | LookUp() | StartChild() | SendEvent():
+            case RunStep() | LookUp() | StartChild() | SendEvent() | DropHistory():
                 assert request.position not in self.in_flight, f"asked for twice: {request}"
                 assert request.position not in self._completed, f"recorded already: {request}"
                 self.in_flight[request.position] = request
@@ -360,7 +360,7 @@ def _completed(journal: Sequence[Entry]) -> set[Position]:
     return {entry.position for entry in journal if entry.position and entry.kind not in MARKS}
 
 
-def name_of(request: RunStep | LookUp | StartChild | SendEvent) -> str:
+def name_of(request: RunStep | LookUp | StartChild | SendEvent | DropHistory) -> str:
     match request:
         case RunStep() | LookUp():
             return request.command.name
@@ -368,3 +368,5 @@ def name_of(request: RunStep | LookUp | StartChild | SendEvent) -> str:
             return request.invocation.workflow.name
         case SendEvent():
             return request.name
+        case DropHistory():
+            return "compact"

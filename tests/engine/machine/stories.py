@@ -101,8 +101,16 @@ def sequence() -> Body:
     results = []
     for number in range(3):
         results.append((yield do(f"step {number}", number)))
-        yield Compact()
+        yield Log("done")
     return results
+
+
+@workflow
+def compacts() -> Body:
+    yield do("before")
+    yield All(Compact(), do("beside"))
+    yield Compact()
+    return (yield do("after"))
 
 
 @workflow
@@ -296,6 +304,7 @@ def story(make: Callable[[], Invocation[Any]], *moves: tuple[Any, ...], what: st
 
 STORIES = [
     story(sequence, ("done", "step 0", "x"), ("done", "step 1", [1]), ("done", "step 2", 3)),
+    story(compacts, *[("done", name) for name in ("before", "compact", "beside", "compact", "after")]),
     story(answers, ("done", "a"), ("tick", 3), ("done", "b"), ("done", "c")),
     story(
         all_nested,

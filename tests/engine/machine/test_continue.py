@@ -292,6 +292,7 @@ def test_ensure_and_compact_stand_beside_it() -> None:
         yield ContinueUsing(listens())
 
     play = Play(first())
+    play.done("compact")
     assert play.recorded() == ["0 ensure", "1 compact"]
     assert play.replay().requests == [ContinueRun(listens(), [])]
 

@@ -14,7 +14,6 @@ from hypothesis import given, note
 from hypothesis import strategies as st
 from programs import (
     Block,
-    Node,
     examples,
     mistaken,
     plain_programs,
@@ -27,7 +26,7 @@ from programs import (
 
 from continuum import Cancelled
 from continuum.engine.machine.requests import Event, EventArrived, StepWanted, TimerFired
-from continuum.journal import MARKS, TAKES, Entry, Failure, Kind, Position, Status, Value, position_text
+from continuum.journal import TAKES, Entry, Failure, Kind, Position, Status, Value
 
 workflows = st.sampled_from([program, undoing_program])
 deadlines = st.sampled_from([None, None, 3])
@@ -101,30 +100,6 @@ def test_every_cut_of_the_journal_leads_on_in_the_same_way(
         assert again.settled.status is play.settled.status
         assert told(again.settled.outcome) == told(play.settled.outcome)
         assert again.settled.failed_at == play.settled.failed_at
-
-
-@examples(150)
-@given(programs, programs, st.booleans(), choices)
-def test_without_the_marks_behind_a_compact_a_replay_leads_on_in_the_same_way(
-    block: Block, more: Block, cancels: bool, choices: bytes
-) -> None:
-    note(f"{block} and {more}")
-    driver = Driver(choices)
-    play = Play(program((*block, Node("compact"), *more), False))
-    for number in range(400):
-        driver.move(play, number, at_random=number < 30, cancels=cancels)
-        if play.settled is not None:
-            break
-        if play.needless:
-            behind = next(n for n, e in enumerate(play.journal) if position_text(e.position) == play.needless[-1])
-            kept = [entry for n, entry in enumerate(play.journal) if n > behind or entry.kind not in MARKS]
-            again = Play(play.invocation, kept, events=play.events, now=play.now)
-            assert again.mismatch is None
-            assert again.journal == kept
-            check_taken_up(again, standing(play))
-            play = again
-    assert play.mismatch is None
-    assert play.settled is not None
 
 
 @examples(300)
