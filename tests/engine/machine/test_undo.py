@@ -189,10 +189,24 @@ def test_an_error_while_cleaning_up_is_the_cause_and_all_is_undone() -> None:
 
 
 def test_a_cancel_does_not_interrupt_the_cleaning_up_of_a_run_that_reverts() -> None:
-    play = booked(Play(tidy()), "hotel")
+    @workflow
+    def closes() -> Body:
+        try:
+            yield from tidy()
+        finally:
+            yield do("close")
+
+    play = booked(Play(closes()), "hotel")
     play.cancel()
     play = play.replay()
-    booked(play, "log off", "cleanup", "undo cleanup", "undo hotel")
+    booked(play, "log off", "cleanup")
+    play = play.replay()
+    booked(play, "close", "undo cleanup", "undo hotel")
+    assert play.status is Status.REVERTED
+    play = booked(Play(closes()), "hotel", "log off", "cleanup")
+    play.cancel()
+    play = play.replay()
+    booked(play, "close", "undo cleanup", "undo hotel")
     assert play.status is Status.REVERTED
     play = booked(Play(tidy()), "hotel")
     play.cancel()
