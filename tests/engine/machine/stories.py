@@ -189,6 +189,16 @@ def reverting() -> Body:
     yield Revert("changed my mind")
 
 
+def full() -> Body:
+    yield do("a", compensate=undo)
+    yield Revert("full")
+
+
+@workflow
+def tidying() -> Body:
+    yield All(cleaning("b"), full(), do("c"))
+
+
 @workflow(compensate_on_failure=True)
 def undone(seen: Seen) -> Body:
     yield Handle("note", seen.add)
@@ -360,6 +370,7 @@ STORIES = [
         ("fails", "undo c", Oops("cannot")),
         what=" that fails",
     ),
+    story(tidying, ("done", "a", "a"), ("cancel", "too late"), ("done", "clean b"), ("done", "undo a")),
     story(
         lambda: undone(Seen()),
         *[("done", "a", 1), ("send", "note", 1), ("done", "b", 2), ("fails", "c", Oops("c")), ("done", "clean d")],
