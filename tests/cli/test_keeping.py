@@ -116,6 +116,6 @@ def test_check_tells_at_which_yields_a_run_could_be_captured(kept: Project) -> N
         ("hidden", False),
     ]
     assert [each["line"] for each in checked[0]["yields"]] == [15, 16, 17]
-    assert checked[0]["yields"][0] == {"line": 15, "ok": True, "reason": None}
+    assert checked[0]["yields"][0] == {"number": 1, "line": 15, "ok": True, "reason": None}
     assert fine(kept("check", "kept.py:compacts")).splitlines() == lines[:4]
     assert kept("check", "nothing.py").returncode == 2
