@@ -13,7 +13,7 @@ from functools import partial
 from gc import get_referents
 from inspect import GEN_CREATED, getgeneratorstate
 from itertools import chain
-from types import CellType, FunctionType, GeneratorType
+from types import CellType, FunctionType, GeneratorType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Final
 
 from continuum.command import Command
@@ -59,9 +59,9 @@ class Frame:
         """The iterator of a `for`, fit to have its `__iter__` called again by the loop."""
         if type(iterator) is GeneratorType:
             return adopt(iterator) if sys.getrefcount(iterator) <= HELD else iterator
-        if type(iterator).__flags__ & HEAP_TYPE:
-            return iter(partial(next, iterator), END)
-        return iterator
+        if isinstance(getattr(type(iterator), "__iter__", None), NATIVE):
+            return iterator
+        return iter(partial(next, iterator), END)
 
     @staticmethod
     def items_again(iterator: Iterator[Any]) -> Iterator[Any]:
@@ -142,7 +142,7 @@ class _End:
 
 
 END: Final = _End()
-HEAP_TYPE: Final = 1 << 9
+NATIVE: Final = (WrapperDescriptorType, MethodDescriptorType)  # it gives the iterator itself, and does nothing else
 
 
 class _Manager:

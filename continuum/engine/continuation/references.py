@@ -33,7 +33,7 @@ def reduce_function(function: FunctionType) -> Reduction | None:
     """How a pickle refers to the function; None where plain pickle will do, or nothing does."""
     module, name = function.__module__, function.__qualname__
     found = list(_hidden(_global(module, name)))
-    if found[:1] == [function]:
+    if found[:1] == [function] and not any(map(_is_private, name.split("."))):
         return None
     for depth, each in enumerate(found):
         if each is function:
@@ -54,14 +54,17 @@ def _global(module: str, name: str, *, load: bool = False) -> Any:
         found: Any = import_module(module) if load else sys.modules[module]
         around = ""
         for part in name.split("."):
-            private = part.startswith("__") and not part.endswith("__")
-            attribute = f"_{around.lstrip('_')}{part}" if private and around else part
+            attribute = f"_{around.lstrip('_')}{part}" if _is_private(part) and around else part
             held = vars(found).get(attribute) if isinstance(found, type) else None
             found = held if isinstance(held, staticmethod | classmethod | property) else getattr(found, attribute)
             around = part
     except (ImportError, AttributeError, KeyError):
         return None
     return found
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")
 
 
 def _hidden(found: Any) -> Iterator[Any]:

@@ -115,6 +115,8 @@ class _Reducers:
             return import_module, (value.__name__,)
         if issubclass(kind, BaseException):
             return self._errors.reduce(value)
+        if issubclass(kind, io.IOBase) and kind not in (io.BytesIO, io.StringIO):
+            raise TypeError(f"cannot pickle '{kind.__name__}' object")  # cloudpickle would make a copy of the file
         if kind is Workflow and isinstance(value.function, FunctionType):
             return str(value.function.__qualname__)
         return reduce_value(value) if is_ours(kind) else None
@@ -266,17 +268,21 @@ def _not_instrumented(generator: Any) -> str:
 
 
 def _refused(value: object, error: Exception, generators: list[Body]) -> Refused:
-    """Name the local that cannot be pickled, in the frame where it is."""
-    for generator in generators:
+    """Name the local that cannot be pickled, in the frame where it is: the innermost one comes last."""
+    for generator in reversed(generators):
         for name, local in _state_of(generator).items():
             try:
-                _written(_ByValue, local)
+                _by_value(local)
             except Refused as refused:
                 return refused
             except Exception as reason:
                 what = f"{_where(generator)}: {label(name)} of type {type(local).__name__} cannot be pickled"
-                return Refused(explain(local, what, reason))
-    return Refused(explain(value, "it cannot be pickled", error))
+                return Refused(explain(local, what, reason, _by_value))
+    return Refused(explain(value, "it cannot be pickled", error, _by_value))
+
+
+def _by_value(value: object) -> bytes:
+    return _written(_ByValue, value)
 
 
 def _state_of(generator: Any) -> dict[str, Any]:
