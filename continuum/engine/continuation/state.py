@@ -32,7 +32,7 @@ from continuum.engine.continuation.frames import (
 )
 from continuum.engine.continuation.instrument import twin_of
 from continuum.engine.continuation.labels import label
-from continuum.engine.continuation.references import Reduction, reduce_cell, reduce_function
+from continuum.engine.continuation.references import Reduction, reduce_cell, reduce_function, reduce_workflow
 from continuum.engine.continuation.refusal import Refused, Stale
 from continuum.engine.continuation.syntax import AT, DELEGATE, FRAME
 from continuum.engine.continuation.values import is_ours, reduce_value
@@ -117,8 +117,8 @@ class _Reducers:
             return self._errors.reduce(value)
         if issubclass(kind, io.IOBase) and kind not in (io.BytesIO, io.StringIO):
             raise TypeError(f"cannot pickle '{kind.__name__}' object")  # cloudpickle would make a copy of the file
-        if kind is Workflow and isinstance(value.function, FunctionType):
-            return str(value.function.__qualname__)
+        if kind is Workflow:
+            return reduce_workflow(value)
         return reduce_value(value) if is_ours(kind) else None
 
     def _generator(self, generator: Any) -> Reduction:
@@ -151,7 +151,7 @@ class _Reducers:
             raise Refused(point.refusal)
         if point is not None and DELEGATE in point.names:
             self._delegates(generator, values[DELEGATE])
-        cells = tuple(frame.cells[name] for name in frame.twin.cells)
+        cells = dict(frame.cells)
         state = number, {name: values[name] for name in frame.twin.saved(number) if name in values}
         return _new_generator, (frame.function, frame.twin.fingerprint, cells), state, None, None, _fill
 
@@ -200,6 +200,8 @@ def loads(data: bytes) -> Any:
 
 def _run_to_their_yields(generators: list[Body]) -> None:
     frames = [frame_of(each) for each in generators if each.gi_code is not COMMAND]  # type: ignore[attr-defined]
+    for frame in frames:
+        frame.fit()
     delegates = {id(frame.locals.get(DELEGATE)) for frame in frames if frame.to}
     for each in generators:
         if id(each) in delegates:
@@ -212,15 +214,16 @@ def _run_to_their_yields(generators: list[Body]) -> None:
             raise Stale(f"{_where(each)}: it cannot be entered again: {error!r}") from error
 
 
-def _new_generator(function: FunctionType, fingerprint: str, cells: tuple[CellType, ...]) -> Body:
+def _new_generator(function: FunctionType, fingerprint: str, cells: dict[str, CellType]) -> Body:
     try:
         twin = twin_of(function)
     except Refused as refused:
         raise Stale(refused.reason) from refused
-    if twin.fingerprint != fingerprint or len(twin.cells) != len(cells):
+    if twin.fingerprint != fingerprint:
         code = function.__code__
         raise Stale(f"{place(code, code.co_firstlineno)}: its code was changed since its state was captured")
-    body = shell(function, twin, dict(zip(twin.cells, cells, strict=True)))
+    body = shell(function, twin, {name: cells.pop(name) if name in cells else CellType() for name in twin.cells})
+    frame_of(body).spare_cells = cells
     _loading.get().append(body)
     return body
 
