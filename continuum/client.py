@@ -7,8 +7,10 @@ the client, is the business of :mod:`continuum.host`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from copy import copy
+from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -18,18 +20,22 @@ from continuum.checks import check_id, check_invocation, check_queue
 from continuum.description import describe
 from continuum.door import check_limit, check_priority, name_of_workflow, status_of
 from continuum.durations import Duration, nanoseconds
-from continuum.errors import BadValue, ContinuumError, StoreClosed, UnknownWorkflow
+from continuum.errors import BadValue, ContinuumError, StoreClosed, UnknownWorkflow, UsageError
 from continuum.journal import RunId, Status
 from continuum.mailbox import Mailbox
 from continuum.runs import AsyncRun
 from continuum.stamps import Stamps
+from continuum.store.carried import pack
 from continuum.store.committer import Committer, Job, single
 from continuum.store.ledger import Ledger, Plan
+from continuum.store.payload import this_python
 from continuum.store.protocol import Store, View
 from continuum.store.records import Message, RunEnd, RunRecord
 from continuum.workflow import Invocation, Registry, Workflow
 
 __all__ = ["Client"]
+
+logger = logging.getLogger("continuum.engine")
 
 T = TypeVar("T")
 
@@ -95,13 +101,17 @@ class Client:
         """Start a run, or give the one that has this id; it is durable on return.
 
         Without `id` the run gets a time-ordered one. Runs of higher `priority` are taken up first;
-        `delay` puts the start off, `timeout` sets a deadline (seconds, timedelta or text). Raises
-        RunExists if the id belongs to another workflow, UnknownWorkflow, InvalidId,
+        `delay` puts the start off, `timeout` sets a deadline (seconds, timedelta or text). Where
+        nothing is executed here, and no other program can import the workflow, the run carries its
+        code. Raises RunExists if the id belongs to another workflow, UnknownWorkflow, InvalidId,
         UnpicklableValue, PayloadTooLarge.
         """
         record, wake = self._new_record(invocation, id, queue, priority, delay, timeout)
         claim = self.worker.reserve(record) if self.worker is not None and wake is None else None
-        plan = partial(self.ledger.start, record=record, wake=wake, claim=claim)
+        code, lacking = None, ""
+        if not self._works and invocation.workflow.import_name is None:
+            record, code, lacking = self._carrying(record, invocation.workflow)
+        plan = partial(self.ledger.start, record=record, wake=wake, claim=claim, code=code, waiting_for=lacking)
         if claim is None:
             await self.ask(plan)
             self.poke()
@@ -313,6 +323,19 @@ class Client:
         )
         later = 0 if delay is None else nanoseconds(delay, "delay")
         return record, now + later if later else None
+
+    def _carrying(self, record: RunRecord, workflow: Workflow[..., Any]) -> tuple[RunRecord, bytes | None, str]:
+        """The record of a run that carries its code, and the code.
+
+        Where that cannot travel, what the run waits for instead: a worker that has the workflow all the same.
+        """
+        try:
+            code = pack(self.ledger.codec, workflow, record.payload)
+        except UsageError as error:
+            lacking = f"a worker that has workflow {workflow.name!r}, since its code cannot travel: {error}"
+            logger.warning("run %s waits for %s", record.id, lacking, extra={"run_id": record.id})
+            return record, None, lacking
+        return replace(record, python=this_python(), code_size=len(code)), code, ""
 
     def _encoded(self, workflow: Workflow[..., Any], arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
         return self.ledger.codec.encode(arguments, f"the arguments of {workflow.name}")

@@ -36,6 +36,7 @@ from continuum.journal import Failure, Position, RunId, Value, position_text
 from continuum.store.committer import Job, single
 from continuum.store.ends import outcome_of
 from continuum.store.ledger import RunInfo
+from continuum.store.payload import this_python
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Message, RunRecord
 
@@ -103,14 +104,19 @@ class Effects:
     def _start_child(self, active: Active, request: StartChild) -> None:
         if request.position not in active.in_flight:
             return  # cancelled before it began
-        record = self._child_record(active, request)
-        plan = partial(self._plan_child, record=record, retry=active.retried and request.awaited)
+        assert request.data is not None, "the machine of a run is given the codec"
+        try:
+            code = active.code_of(request.invocation.workflow, request.data)
+        except UsageError as error:
+            self._answer_child(active, request.position, Failure(error))
+            return
+        record = self._child_record(active, request, request.data, code)
+        plan = partial(self._plan_child, record=record, code=code, retry=active.retried and request.awaited)
         self._scheduler.committer.submit(single(plan, partial(self._child_started, active, request)))
 
-    def _child_record(self, active: Active, request: StartChild) -> RunRecord:
+    def _child_record(self, active: Active, request: StartChild, data: bytes, code: bytes | None) -> RunRecord:
         workflow, parent, now = request.invocation.workflow, active.record, self._scheduler.clock()
         limit = workflow.timeout if request.timeout is None else request.timeout
-        assert request.data is not None, "the machine of a run is given the codec"
         return RunRecord(
             RunId(request.run_id),
             workflow.name,
@@ -123,11 +129,15 @@ class Effects:
             parent.address,
             list(request.position) if request.awaited else None,
             parent.generation,
-            payload=request.data,
+            python="" if code is None else this_python(),
+            code_size=len(code or b""),
+            payload=data,
         )
 
-    def _plan_child(self, view: View, record: RunRecord, retry: bool) -> tuple[Batch | None, RunInfo | None]:
-        batch, created = self._ledger.start(view, record)
+    def _plan_child(
+        self, view: View, record: RunRecord, code: bytes | None, retry: bool
+    ) -> tuple[Batch | None, RunInfo | None]:
+        batch, created = self._ledger.start(view, record, code=code)
         if created:
             return batch, None
         again = self._ledger.retry_child(view, record.id, record.created) if retry else None
@@ -144,7 +154,7 @@ class Effects:
         if not request.awaited:
             self._answer_child(active, request.position, Value(child))
         elif existing is not None and existing.end is not None:
-            outcome = outcome_of(self._ledger.codec, child, existing.end)
+            outcome = outcome_of(active.codec, child, existing.end)
             self._answer_child(active, request.position, outcome)
         else:
             mine = existing is None or _tells(existing.record, active.record, request.position)
