@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -28,7 +27,6 @@ from continuum.stamps import Stamps
 from continuum.store.carried import pack
 from continuum.store.committer import Committer, Job, single
 from continuum.store.ledger import Ledger, Plan
-from continuum.store.payload import this_python
 from continuum.store.protocol import Store, View
 from continuum.store.records import Message, RunEnd, RunRecord
 from continuum.workflow import Invocation, Registry, Workflow
@@ -110,10 +108,15 @@ class Client:
         claim = self.worker.reserve(record) if self.worker is not None and wake is None else None
         code, lacking = None, ""
         if not self._works and invocation.workflow.import_name is None:
-            record, code, lacking = self._carrying(record, invocation.workflow)
+            try:
+                record, code = pack(self.ledger.codec, record, invocation.workflow)
+            except UsageError as error:
+                lacking = f"a worker that has workflow {record.workflow!r}, since its code cannot travel: {error}"
         plan = partial(self.ledger.start, record=record, wake=wake, claim=claim, code=code, waiting_for=lacking)
         if claim is None:
-            await self.ask(plan)
+            created = await self.ask(plan)
+            if created and lacking:
+                logger.warning("run %s waits for %s", record.id, lacking, extra={"run_id": record.id})
             self.poke()
         else:  # once it is committed the worker has it, whether or not anyone still waits here
             await self.ask(plan, partial(self._begin, record))
@@ -323,19 +326,6 @@ class Client:
         )
         later = 0 if delay is None else nanoseconds(delay, "delay")
         return record, now + later if later else None
-
-    def _carrying(self, record: RunRecord, workflow: Workflow[..., Any]) -> tuple[RunRecord, bytes | None, str]:
-        """The record of a run that carries its code, and the code.
-
-        Where that cannot travel, what the run waits for instead: a worker that has the workflow all the same.
-        """
-        try:
-            code = pack(self.ledger.codec, workflow, record.payload)
-        except UsageError as error:
-            lacking = f"a worker that has workflow {workflow.name!r}, since its code cannot travel: {error}"
-            logger.warning("run %s waits for %s", record.id, lacking, extra={"run_id": record.id})
-            return record, None, lacking
-        return replace(record, python=this_python(), code_size=len(code)), code, ""
 
     def _encoded(self, workflow: Workflow[..., Any], arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
         return self.ledger.codec.encode(arguments, f"the arguments of {workflow.name}")

@@ -149,9 +149,9 @@ class Active:
         """Whether what the run starts or goes on as has to carry its code: no other worker would know it."""
         return self.carried is not None and workflow.import_name is None
 
-    def code_of(self, workflow: Workflow[..., Any], arguments: bytes) -> bytes | None:
-        """That code; None if it is not needed. Raises UnpicklableValue and PayloadTooLarge."""
-        return pack(self.codec, workflow, arguments) if self.carries(workflow) else None
+    def laden(self, record: RunRecord, workflow: Workflow[..., Any]) -> tuple[RunRecord, bytes | None]:
+        """Such a record with that code, if it has to. Raises UnpicklableValue and PayloadTooLarge."""
+        return pack(self.codec, record, workflow) if self.carries(workflow) else (record, None)
 
     def recall(self) -> None:
         """Let it not go on as another workflow: it is to be told of something before."""
@@ -201,14 +201,7 @@ class Active:
         workflow, record = request.invocation.workflow, self.record
         assert request.data is not None, "the machine of a run is given the codec"
         same = workflow.name == record.workflow
-        keeps = workflow is self.carried.workflow if self.carried else same and workflow.version == record.version
-        try:
-            self._code = None if keeps else self.code_of(workflow, request.data)
-        except UsageError as error:  # what it goes on as was made by itself, of something that does not travel
-            self.machine.discard()
-            self._settle(Settle(Status.FAILED, Failure(error)))
-            return
-        self.successor = replace(
+        successor = replace(
             record,
             workflow=workflow.name,
             version=workflow.version,
@@ -218,11 +211,17 @@ class Active:
             journal_start=self.number,
             compacted=0,
             started_as=record.origin,
-            python=record.python if keeps else this_python() if self._code else "",
-            code_size=record.code_size if keeps else len(self._code or b""),
             payload=request.data,
         )
-        self._opening = request.opening
+        keeps = workflow is self.carried.workflow if self.carried else same and workflow.version == record.version
+        if not keeps:
+            try:
+                successor, self._code = self.laden(replace(successor, python="", code_size=0), workflow)
+            except UsageError as error:  # the workflow has made it itself, of something that does not travel
+                self.machine.discard()
+                self._settle(Settle(Status.FAILED, Failure(error)))
+                return
+        self.successor, self._opening = successor, request.opening
         self.ended = True
 
     def _settle(self, request: Settle) -> None:

@@ -36,7 +36,6 @@ from continuum.journal import Failure, Position, RunId, Value, position_text
 from continuum.store.committer import Job, single
 from continuum.store.ends import outcome_of
 from continuum.store.ledger import RunInfo
-from continuum.store.payload import this_python
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Message, RunRecord
 
@@ -104,19 +103,18 @@ class Effects:
     def _start_child(self, active: Active, request: StartChild) -> None:
         if request.position not in active.in_flight:
             return  # cancelled before it began
-        assert request.data is not None, "the machine of a run is given the codec"
         try:
-            code = active.code_of(request.invocation.workflow, request.data)
+            record, code = active.laden(self._child_record(active, request), request.invocation.workflow)
         except UsageError as error:
             self._answer_child(active, request.position, Failure(error))
             return
-        record = self._child_record(active, request, request.data, code)
         plan = partial(self._plan_child, record=record, code=code, retry=active.retried and request.awaited)
         self._scheduler.committer.submit(single(plan, partial(self._child_started, active, request)))
 
-    def _child_record(self, active: Active, request: StartChild, data: bytes, code: bytes | None) -> RunRecord:
+    def _child_record(self, active: Active, request: StartChild) -> RunRecord:
         workflow, parent, now = request.invocation.workflow, active.record, self._scheduler.clock()
         limit = workflow.timeout if request.timeout is None else request.timeout
+        assert request.data is not None, "the machine of a run is given the codec"
         return RunRecord(
             RunId(request.run_id),
             workflow.name,
@@ -129,9 +127,7 @@ class Effects:
             parent.address,
             list(request.position) if request.awaited else None,
             parent.generation,
-            python="" if code is None else this_python(),
-            code_size=len(code or b""),
-            payload=data,
+            payload=request.data,
         )
 
     def _plan_child(

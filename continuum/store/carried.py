@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import inspect
 import sys
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from continuum.errors import UnsupportedRecord
 from continuum.store.codec import Codec
 from continuum.store.payload import split, this_python
 from continuum.store.pickling import main_names
+from continuum.store.records import RunRecord
 from continuum.workflow import Workflow
 
 __all__ = ["Carried", "pack", "unpack"]
@@ -30,14 +32,16 @@ class Carried(NamedTuple):
     codec: Codec
 
 
-def pack(codec: Codec, workflow: Workflow[..., Any], arguments: bytes) -> bytes:
-    """The workflow's code, and what the payload of its arguments refers to in the main program.
+def pack(codec: Codec, record: RunRecord, workflow: Workflow[..., Any]) -> tuple[RunRecord, bytes]:
+    """The record of a run of that workflow that carries its code, and the code.
 
-    Raises UnpicklableValue, which names the part that does not travel, and PayloadTooLarge.
+    With it goes what the run's arguments refer to in the main program. Raises UnpicklableValue, which
+    names the part that does not travel, and PayloadTooLarge.
     """
     main = vars(sys.modules["__main__"])
-    used = {name: main[name] for name in main_names(bytes(split(arguments).pickle)) if name in main}
-    return codec.encode_code((workflow, used), f"the code of workflow {workflow.name!r}", workflow.function)
+    used = {name: main[name] for name in main_names(bytes(split(record.payload).pickle)) if name in main}
+    code = codec.encode_code((workflow, used), f"the code of workflow {workflow.name!r}", workflow.function)
+    return replace(record, python=this_python(), code_size=len(code)), code
 
 
 def unpack(codec: Codec, payload: bytes) -> Carried:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 
 from continuum import Workflow
 from continuum.errors import PayloadTooLarge, UnpicklableValue, UnsupportedRecord
+from continuum.journal import RunId
 from continuum.store.carried import pack, unpack
 from continuum.store.codec import Codec
 from continuum.store.payload import this_python
+from continuum.store.records import RunRecord
 
 CODEC = Codec()
 
@@ -63,13 +66,21 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 NOTHING = CODEC.encode(((), {}))
+RECORD = RunRecord(RunId("a"), "order", "2", "default", 1, "00", payload=NOTHING)
+
+
+def packed(program: dict[str, Any], arguments: bytes) -> bytes:
+    """The code of a run that is started with the payload of those arguments."""
+    record, code = pack(CODEC, replace(RECORD, payload=arguments), program["order"])
+    assert (record.python, record.code_size) == (this_python(), len(code))
+    return code
 
 
 def test_the_workflow_comes_with_all_that_it_refers_to(
     main: Callable[[], dict[str, Any]], elsewhere: Callable[[], None]
 ) -> None:
     program = main()
-    payload = pack(CODEC, program["order"], NOTHING)
+    payload = packed(program, NOTHING)
     elsewhere()
     loaded = unpack(CODEC, payload).workflow
     assert isinstance(loaded, Workflow)
@@ -84,7 +95,7 @@ def test_values_mean_what_came_with_the_code(
 ) -> None:
     program = main()
     values = CODEC.encode([program["Point"](5), program["Point"].Inner(), program["Unused"](6)])
-    payload = pack(CODEC, program["order"], values)
+    payload = packed(program, values)
     here = main()  # the worker's own program has the same names
     first, second, third = unpack(CODEC, payload).codec.decode(values)
     assert (first.x, third.x) == (5, 6)
@@ -96,7 +107,7 @@ def test_values_mean_what_came_with_the_code(
 
 def test_errors_mean_that_too(main: Callable[[], dict[str, Any]], elsewhere: Callable[[], None]) -> None:
     program = main()
-    payload = pack(CODEC, program["order"], CODEC.encode([program["Point"], program["Unused"]]))
+    payload = packed(program, CODEC.encode([program["Point"], program["Unused"]]))
     error = CODEC.encode_error(ValueError(program["Point"](5)))
     elsewhere()
     assert unpack(CODEC, payload).codec.decode_error(error).args[0].x == 5
@@ -105,7 +116,7 @@ def test_errors_mean_that_too(main: Callable[[], dict[str, Any]], elsewhere: Cal
 def test_what_did_not_come_is_told(main: Callable[[], dict[str, Any]], elsewhere: Callable[[], None]) -> None:
     program = main()
     value = CODEC.encode(program["Unused"](5))
-    payload = pack(CODEC, program["order"], NOTHING)
+    payload = packed(program, NOTHING)
     elsewhere()
     with pytest.raises(AttributeError, match="came with the run has no 'Unused' of its main program"):
         unpack(CODEC, payload).codec.decode(value)
@@ -115,7 +126,7 @@ def test_what_does_not_travel_is_named(main: Callable[[], dict[str, Any]]) -> No
     program = main()
     program["guard"] = threading.Lock()
     with pytest.raises(UnpicklableValue) as caught:
-        pack(CODEC, program["order"], NOTHING)
+        packed(program, NOTHING)
     assert str(caught.value).startswith(
         "the code of workflow 'order': global 'scale' of function order → global 'guard' of function scale: "
     )
@@ -124,13 +135,13 @@ def test_what_does_not_travel_is_named(main: Callable[[], dict[str, Any]]) -> No
 
 def test_code_may_be_too_large(main: Callable[[], dict[str, Any]]) -> None:
     with pytest.raises(PayloadTooLarge, match="the code of workflow 'order'"):
-        pack(Codec(100), main()["order"], NOTHING)
+        pack(Codec(100), RECORD, main()["order"])
 
 
 def test_another_python_is_refused_before_anything_is_loaded(
     main: Callable[[], dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    payload = pack(CODEC, main()["order"], NOTHING)
+    payload = packed(main(), NOTHING)
     here = this_python()
     monkeypatch.setattr("continuum.store.payload.THIS_PYTHON", (3, 99))
     monkeypatch.setattr("pickle.loads", lambda data: pytest.fail("it was loaded"))

@@ -1,6 +1,6 @@
 """Runs that carry their code, worked on by engines that do not have the workflow.
 
-Here all of it happens in one process; with programs of their own it is done in `tests/cli/test_carried.py`.
+Here all of it happens in one process; with programs of their own it is done in `tests/cli/test_carried_runs.py`.
 """
 
 from __future__ import annotations
