@@ -195,3 +195,35 @@ def test_a_daemon_without_a_target_is_to_be_wanted(project: Project, options: li
     done = project("run", *options)
     assert done.returncode == 2
     assert "name a TARGET, or give --carried" in done.stderr
+
+
+def test_steps_of_the_code_run_in_worker_processes_too(project: Project) -> None:
+    program = PROGRAM.replace("Save(scale, point)", "Save(scale, point, executor='process')")
+    assert program != PROGRAM
+    project.write("start.py", program + "main(5, wait=False)")
+    (project.path / "gate.go").touch()
+    assert project.python("start.py").returncode == 0
+    assert project("run", "--carried", "--until-idle").returncode == 0
+    assert project("result", "a").stdout == '"Point(x=4005)"\n'
+
+
+def test_cached_results_of_two_scripts_are_kept_apart(project: Project) -> None:
+    program = """
+from continuum import Engine, Save, workflow
+
+def fetch(number):
+    return NAME, number
+
+@workflow
+def fetching():
+    return (yield Save(fetch, 1, cache=3600))
+
+with Engine("store", work=False) as engine:
+    engine.start(fetching(), id=NAME)
+"""
+    for name, script in (("a", "one.py"), ("b", "other.py"), ("c", "one.py")):
+        project.write(script, program.replace("NAME", repr(name)))
+        assert project.python(script).returncode == 0
+        assert project("run", "--carried", "--until-idle").returncode == 0
+    results = [json.loads(project("result", name).stdout) for name in "abc"]
+    assert results == [["a", 1], ["b", 1], ["a", 1]]
