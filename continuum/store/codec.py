@@ -10,7 +10,6 @@ This module knows nothing of runs and keys. To look at a payload without loading
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 import struct
@@ -23,6 +22,7 @@ from continuum.errors import CorruptRecord, PayloadTooLarge, UnpicklableValue, U
 from continuum.journal import Entry, Failure, Kind, Outcome, Value
 from continuum.store.culprit import explain
 from continuum.store.exceptions import keep_tracebacks, set_recorded, summarize, traceback_of
+from continuum.store.loading import load
 from continuum.store.payload import PLAIN_VALUE, TAGS, join, require_python, split
 from continuum.store.pickling import PROTOCOL, dump, dump_code, dump_error, dump_plain, holds_code, is_plain
 
@@ -149,7 +149,7 @@ class Codec:
         if parts.summary is not None:
             raise CorruptRecord("an error is recorded where a value belongs")
         require_python(parts.python)
-        return _load(parts.pickle, self._main)
+        return _load(parts.pickle, self._main, code=parts.python is not None)
 
     def encode_error(self, error: BaseException) -> bytes:
         """The error's payload. Never fails: what cannot be pickled is replaced by its repr."""
@@ -165,7 +165,7 @@ class Codec:
         if parts.summary is None:
             raise CorruptRecord("a value is recorded where an error belongs")
         require_python(parts.python)
-        error = _load(parts.pickle, self._main)
+        error = _load(parts.pickle, self._main, code=parts.python is not None)
         if not isinstance(error, BaseException):
             raise CorruptRecord("a recorded error is no error")
         set_recorded(error, parts.summary.traceback)
@@ -283,31 +283,9 @@ class Codec:
         return header, data[end:]
 
 
-class _Within(pickle.Unpickler):
-    """Finds what belongs to the main program in another one."""
-
-    def __init__(self, data: memoryview, main: Mapping[str, Any]) -> None:
-        super().__init__(io.BytesIO(data))
-        self._main = main
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module != "__main__":
-            return super().find_class(module, name)
-        first, *inner = name.split(".")
-        if first not in self._main:
-            raise AttributeError(
-                f"the code that came with the run has no {first!r} of its main program; "
-                "it has what the workflow's own code refers to"
-            )
-        found = self._main[first]
-        for part in inner:
-            found = getattr(found, part)
-        return found
-
-
-def _load(data: memoryview, main: Mapping[str, Any] | None) -> Any:
+def _load(data: memoryview, main: Mapping[str, Any] | None, *, code: bool = False) -> Any:
     try:
-        return pickle.loads(data) if main is None else _Within(data, main).load()
+        return load(data, main, code=code)
     except (pickle.UnpicklingError, EOFError) as error:
         raise CorruptRecord("a recorded value is no pickle, or ends too early") from error
 

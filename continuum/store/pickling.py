@@ -21,6 +21,7 @@ import cloudpickle
 
 from continuum.errors import UnpicklableError
 from continuum.store.exceptions import ErrorParts, summarize
+from continuum.store.loading import load
 
 __all__ = ["PROTOCOL", "dump", "dump_code", "dump_error", "dump_plain", "holds_code", "is_plain", "main_names"]
 
@@ -106,7 +107,7 @@ def dump_error(error: BaseException, limit: int) -> tuple[bytes, BaseException]:
     for form in (_by_reference, _by_value, _portable):
         try:
             data = form(error)
-            copy = pickle.loads(data)
+            copy = load(data, code=True)
         except Exception:  # any code of the user's may run in a pickle
             continue
         if isinstance(copy, BaseException) and len(data) <= limit:

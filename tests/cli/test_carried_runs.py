@@ -227,3 +227,12 @@ with Engine("store", work=False) as engine:
         assert project("run", "--carried", "--until-idle").returncode == 0
     results = [json.loads(project("result", name).stdout) for name in "abc"]
     assert results == [["a", 1], ["b", 1], ["a", 1]]
+
+
+def test_reading_a_result_leaves_the_classes_of_the_program_as_they_are(
+    project: Project, background: Background
+) -> None:
+    (project.path / "gate.go").touch()
+    daemon(background, "--carried")
+    call = "before = Point.scaled\nmain(5)\nFACTOR = 7\nprint(Point.scaled is before, Point(1).scaled().x)"
+    assert start(project, "script", call).splitlines() == ["{'x': 4005} True", "True 7"]
