@@ -56,4 +56,6 @@ def _set_up(cls: type, state: tuple[dict[str, Any], dict[str, Any]]) -> type:
     """Put its content into a class, unless that is there."""
     if not state[0].keys() <= vars(cls).keys():
         cloudpickle._class_setstate(cls, state)
+    elif cls.__doc__ is None:  # the class is new, and this is all that it consists of
+        cls.__doc__ = state[0].get("__doc__")
     return cls

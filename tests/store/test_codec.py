@@ -283,6 +283,21 @@ def test_a_class_that_is_here_already_is_not_changed_by_a_value_of_it() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "6\n"
 
 
+def test_a_class_that_has_nothing_but_a_text_keeps_it() -> None:
+    class Refused(Exception):
+        """It was refused."""
+
+    class Colours(enum.Enum):
+        """Some colours."""
+
+        RED = 1
+
+    payload = CODEC.encode([Refused, Colours])
+    code = f"from continuum.store.codec import Codec\nfor each in Codec().decode({payload!r}):\n  print(each.__doc__)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told == "It was refused.\nSome colours.\n"
+
+
 class Canary:
     """Unpickling it leaves a trace."""
 
