@@ -70,8 +70,7 @@ def test_a_closure_is_executed_by_an_engine_that_does_not_have_it(open_engine: O
         described = client.run("ord-1").describe()
         assert described.code is not None
         assert described.code["python"].startswith("3.")
-    code = dict(dump(where)).get(keys.code("ord-1")) if not where.startswith("memory") else None
-    assert code is None or described.code["bytes"] == len(code) - 4  # without the checksum
+    assert described.code["bytes"] == len(dict(dump(where))[keys.code("ord-1")]) - 4  # without the checksum
 
 
 def test_it_goes_on_with_the_engine_that_comes_after(open_engine: OpenEngine) -> None:
@@ -331,7 +330,7 @@ def test_it_goes_on_as_another_with_that_ones_code(open_engine: OpenEngine, wher
     assert NOTES == ["0 of 4", "1 of 3", "2 of 2"]
 
 
-def test_it_goes_on_as_one_that_can_be_imported_without_code(open_engine: OpenEngine) -> None:
+def test_it_goes_on_as_one_that_can_be_imported_without_code(open_engine: OpenEngine, where: str) -> None:
     @workflow
     def beginning() -> Any:
         yield ContinueUsing(imported())
@@ -345,6 +344,33 @@ def test_it_goes_on_as_one_that_can_be_imported_without_code(open_engine: OpenEn
             assert not carries(client, "b")
         with open_engine(imported):
             assert run.result(TOO_LONG) == "imported"
+    assert keys.code("b") not in dict(dump(where))
+
+
+def test_an_engine_with_its_own_code_keeps_what_came_as_long_as_that_fits(open_engine: OpenEngine) -> None:
+    @workflow
+    def second() -> Any:
+        return (yield Receive("end"))
+
+    @workflow
+    def first(rounds: int) -> Any:
+        if rounds == 2:
+            yield ContinueUsing(second())
+        if (yield Receive("go on")):
+            yield ContinueUsing(first(rounds + 1))
+        return f"{rounds} rounds"
+
+    with open_engine(work=False) as client:
+        run, other = client.start(first(0), id="a"), client.start(first(2), id="b")
+        run.send("go on", True)
+        with open_engine(first, second):
+            eventually(lambda: run.describe().generation == 1 and "receive" in run.describe().waiting_for)
+            eventually(lambda: "receive 'end'" in other.describe().waiting_for)
+        assert carries(client, "a")
+        assert not carries(client, "b")
+        run.send("go on", False)
+        with open_engine(carried=True):
+            assert run.result(TOO_LONG) == "1 rounds"
 
 
 def test_it_fails_if_what_it_goes_on_as_cannot_travel(open_engine: OpenEngine) -> None:
