@@ -52,7 +52,7 @@ def unpack(codec: Codec, payload: bytes) -> Carried:
             f"the code that it carries is for Python {python}, and this worker's is Python {this_python()}; "
             f"start a worker under Python {python}, or one that has the workflow itself"
         )
-    workflow, used = codec.decode(payload)
+    workflow, used = codec.decode_code(payload)
     function = inspect.unwrap(workflow.function)
     main = getattr(function, "__globals__", {}) if function.__module__ == "__main__" else {}
     return Carried(workflow, codec.within({**main, **used}))

@@ -151,6 +151,15 @@ class Codec:
         require_python(parts.python)
         return _load(parts.pickle, self._main, code=parts.python is not None)
 
+    def decode_code(self, payload: bytes) -> Any:
+        """What :meth:`encode_code` was given; raises as :meth:`decode`.
+
+        Classes of it that are here already become as it has them.
+        """
+        parts = split(payload)
+        require_python(parts.python)
+        return _load(parts.pickle, None)
+
     def encode_error(self, error: BaseException) -> bytes:
         """The error's payload. Never fails: what cannot be pickled is replaced by its repr."""
         return self._encode_error(error)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -29,6 +30,8 @@ class Point:
         pass
     def __init__(self, x):
         self.x = x
+    def text(self):
+        return str(self.x)
 
 class Unused(Point):
     pass
@@ -88,6 +91,23 @@ def test_the_workflow_comes_with_all_that_it_refers_to(
     assert (loaded.name, loaded.version, loaded.timeout) == ("order", "2", 3600 * 10**9)
     save = next(loaded(program["Point"](5)).body())
     assert save.fn(*save.args) == 15
+
+
+def test_the_last_code_that_came_counts_for_classes_too(main: Callable[[], dict[str, Any]]) -> None:
+    program = main()
+    point = program["Point"]
+    payloads = [packed(program, CODEC.encode(point))]
+    point.text = lambda self: f"changed {self.x}"  # in place, as in a notebook
+    payloads.append(packed(program, CODEC.encode(point)))
+    code = f"""
+from continuum.store.carried import unpack
+from continuum.store.codec import Codec
+for payload in {payloads!r}:
+    point = unpack(Codec(), payload).codec._main["Point"]
+    print(point(5).text())
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told == "5\nchanged 5\n"
 
 
 def test_values_mean_what_came_with_the_code(
