@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from hosts import TOO_LONG, OpenEngine, dump, eventually
 
-from continuum import Call, ContinueUsing, Engine, Map, Receive, Save, Sleep, Start, Workflow, workflow
-from continuum.errors import RunExists, RunFailed, RunReverted, UnknownWorkflow, UnpicklableValue
+from continuum import Call, Compact, ContinueUsing, Engine, Map, Receive, Save, Sleep, Start, Workflow, workflow
+from continuum.errors import CompactRefused, RunExists, RunFailed, RunReverted, UnknownWorkflow, UnpicklableValue
 from continuum.store import keys
 
 NOTES: list[str] = []
@@ -459,3 +459,42 @@ def test_a_run_whose_code_needs_what_is_not_there_is_blocked(
                 assert "note" in run.describe().reason
         with open_engine(carried=True):
             assert run.result(TOO_LONG)[0] == "hello"
+
+
+# Continuations
+
+
+def test_no_continuation_is_kept_of_what_is_executed_by_code_that_came(open_engine: OpenEngine) -> None:
+    @workflow
+    def compacting() -> Any:
+        yield Save(note, "before")
+        try:
+            yield Compact()
+        except CompactRefused as error:
+            return str(error)
+
+    with open_engine(work=False) as client, open_engine(carried=True):
+        told = client.start(compacting()).result(TOO_LONG)
+    assert "it is executed by the code that came with it" in told
+
+
+def test_a_history_that_was_deleted_is_gone_for_the_code_that_came(open_engine: OpenEngine) -> None:
+    @workflow
+    def compacting() -> Any:
+        yield Save(note, "before")
+        yield Compact()
+        return (yield Receive("end"))
+
+    with open_engine(work=False) as client:
+        run = client.start(compacting())
+        with open_engine(compacting):
+            eventually(lambda: "receive" in run.describe().waiting_for)
+        run.send("end", "the end")
+        with open_engine(carried=True):
+            eventually(lambda: run.status() == "blocked")
+            reason = run.describe().reason
+            assert "history were deleted" in reason
+            assert "no workflow 'compacting' is registered here" in reason
+        with open_engine(compacting):
+            assert run.result(TOO_LONG) == "the end"
+    assert NOTES == ["before"]
