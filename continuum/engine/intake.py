@@ -52,7 +52,6 @@ class Intake:
     def __init__(self, registry: Registry, worklist: Worklist, load: Load) -> None:
         self._registry = registry
         self._worklist = worklist
-        self._codec = worklist.codec
         self._load = load  # makes a run's machine of its continuation
 
     def take_up(self, taken: Taken, now: int) -> Active:
@@ -62,7 +61,8 @@ class Intake:
         try:
             if taken.error is not None:
                 raise taken.error
-            active.machine = taken.resumed or self._machine(record, taken.args, taken.kwargs)
+            active.carried = taken.carried
+            active.machine = taken.resumed or self._machine(active, taken.args, taken.kwargs)
         except Exception as error:
             active.block(f"run {record.id!r} cannot be loaded: {type(error).__name__}: {error}")
             return active
@@ -78,9 +78,9 @@ class Intake:
             self._stop(active, taken.messages, now)
         return active
 
-    def _machine(self, record: RunRecord, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Machine:
-        workflow = self._registry[record.workflow]
-        return machine_of(record, workflow, workflow.function(*args, **kwargs), codec=self._codec)
+    def _machine(self, active: Active, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Machine:
+        workflow = self._registry[active.record.workflow] if active.carried is None else active.carried.workflow
+        return machine_of(active.record, workflow, workflow.function(*args, **kwargs), codec=active.codec)
 
     def _stop(self, active: Active, messages: Sequence[tuple[int, Message]], now: int) -> None:
         """Tell a run that it is to end before it goes on as another workflow.
@@ -92,7 +92,7 @@ class Intake:
         if cancel is not None:
             active.recall()
             active.messages.add(cancel[0])
-            active.feed(self._event(*cancel), now)
+            active.feed(self._event(active, *cancel), now)
         elif deadline is not None and deadline <= now:
             active.recall()
             active.feed(TimerFired(()), now)
@@ -135,7 +135,7 @@ class Intake:
         """A message that the run is told of now; None where it cannot be loaded, and the run is blocked."""
         active.messages.add(number)
         try:
-            return self._event(number, message)
+            return self._event(active, number, message)
         except Exception as error:
             active.block(f"a message to run {active.id!r} cannot be loaded: {type(error).__name__}: {error}")
             return None
@@ -148,7 +148,7 @@ class Intake:
                 machine = self._load(active.record, taken.continuation)
                 assert machine is not None, "there is nothing else to go on from"
                 return machine
-            return self._machine(active.record, *self._codec.decode(active.record.payload))
+            return self._machine(active, *active.codec.decode(active.record.payload))
 
         journal = [entry for _, entry in taken.journal]
         try:
@@ -174,13 +174,13 @@ class Intake:
         taken.messages.sort(key=itemgetter(0))
         active.gather(requests)
 
-    def _event(self, number: int, message: Message) -> Event:
+    def _event(self, active: Active, number: int, message: Message) -> Event:
         match message.kind:
             case "event":
-                payload = Value(self._codec.decode(message.payload), message.payload)
+                payload = Value(active.codec.decode(message.payload), message.payload)
                 return EventArrived(number, message.name, payload)
             case "child":
                 end = RunEnd(Status(message.status), message.failed, message.reason, message.payload)
-                return ChildDone(tuple(message.position or ()), outcome_of(self._codec, message.name, end), number)
+                return ChildDone(tuple(message.position or ()), outcome_of(active.codec, message.name, end), number)
             case _:
                 return CancelAsked(message.reason, number)

@@ -47,6 +47,8 @@ DELETED: Final = (
     "be used here: {}. Nothing else is lost. Put the code back, then start a worker again"
 )
 
+CARRIED: Final = "it is executed by the code that came with it, to which no state can refer"
+
 LEAST: Final = 60
 """Bytes that an entry takes up, at the least."""
 
@@ -72,8 +74,8 @@ class Keeper:
         """The run's machine as the continuation holds it. Raises why it cannot be used. May be called on any thread."""
         if not self._auto and not record.compacted:
             return None
-        workflow = self._registry[record.workflow]
         try:
+            workflow = self._registry[record.workflow]
             if continuation.generation != record.generation:
                 raise Stale(f"it is of generation {continuation.generation} of the run")
             make = partial(machine_of, record, workflow, codec=self._codec, adopt=adopt)
@@ -147,6 +149,8 @@ class Keeper:
     def _upkeep(self, active: Active) -> Upkeep:
         if active.upkeep is None:
             active.upkeep = Upkeep(active.record.journal_start)
+        if active.carried is not None:
+            active.upkeep.hopeless = CARRIED
         return active.upkeep
 
     # Is it worth it?
