@@ -10,7 +10,11 @@ letter   the rest of the key                         the record
 ``s``    run                                         its state (:class:`RunState`)
 ``o``    run                                         how it ended; absent until then
 ``p``    run                                         what it published
-``c``    run                                         the token of the worker that has it
+``a``    token                                       a worker that is at work (:class:`WorkerRecord`)
+``b``    token                                       how often that worker has shown that it lives
+``l``    token                                       that others want to see whether it lives
+``g``    token                                       a worker that is gone, and may have left something
+``c``    run                                         the claim of the worker that has it
 ``j``    run NUL number                              an entry of its journal
 ``i``    run NUL stamp                               a message to it
 ``d``    run NUL message id                          that a message was delivered already
@@ -38,6 +42,9 @@ from typing import Final
 from continuum.journal import Position, RunId, Status, position_text
 
 __all__ = [
+    "asked",
+    "asked_prefix",
+    "beat",
     "claim",
     "claims",
     "continuation",
@@ -49,6 +56,8 @@ __all__ = [
     "expiries_until",
     "expiry",
     "expiry_of",
+    "gone",
+    "gone_prefix",
     "inbox",
     "inbox_prefix",
     "index",
@@ -78,10 +87,13 @@ __all__ = [
     "timer",
     "timers",
     "timers_until",
+    "token_of",
     "unswept",
     "unswept_prefix",
     "waiter",
     "waiters",
+    "worker",
+    "workers",
 ]
 
 _NUMBER: Final = struct.Struct(">Q")
@@ -114,6 +126,39 @@ def outcome(run_id: str) -> bytes:
 
 def published(run_id: str) -> bytes:
     return b"p" + run_id.encode()
+
+
+def worker(token: bytes) -> bytes:
+    return b"a" + token
+
+
+def workers() -> bytes:
+    return b"a"
+
+
+def beat(token: bytes) -> bytes:
+    return b"b" + token
+
+
+def asked(token: bytes) -> bytes:
+    return b"l" + token
+
+
+def asked_prefix() -> bytes:
+    return b"l"
+
+
+def gone(token: bytes) -> bytes:
+    return b"g" + token
+
+
+def gone_prefix() -> bytes:
+    return b"g"
+
+
+def token_of(key: bytes) -> bytes:
+    """The token of the worker that the key is about."""
+    return key[1:]
 
 
 def claim(run_id: str) -> bytes:
