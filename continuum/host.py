@@ -22,7 +22,7 @@ from anyio.lowlevel import checkpoint
 from continuum.client import Client
 from continuum.door import check_count, check_lease, check_queues
 from continuum.durations import NANOSECONDS, Duration, nanoseconds
-from continuum.engine.lease import LEASE
+from continuum.engine.lease import LEASE, Registration
 from continuum.engine.scheduler import Scheduler
 from continuum.errors import BadValue, StoreClosed
 from continuum.offloop import on_thread
@@ -160,7 +160,7 @@ class AsyncEngine:
             client = self._make_client(store)
             client.mailbox.bind()
             if self._scheduler is not None:
-                opened.callback(self._scheduler.lease.end_tenure)
+                opened.callback(self._scheduler.lease.end)
             opened.callback(client.committer.close)
             opened.callback(store.watch(lambda: client.mailbox.post(self._on_change)).close)
             group = anyio.create_task_group()
@@ -207,12 +207,13 @@ class AsyncEngine:
                 self._failure = error
 
     def _open_store(self, opened: ExitStack) -> Store:
-        """Open the store; `opened` closes it."""
+        """Open the store, and register the worker; `opened` undoes both."""
         store = open_store(self._where, durability=self._durability, create=self._create)
         opened.callback(store.close)
         if self._works:
-            with store.view() as view:
-                Ledger(self._codec).here(view)
+            self._registration = Registration(store, Ledger(self._codec), self._queues, self._clock())
+            opened.callback(self._registration.end)
+            self._registration.begin()
         return store
 
     def _make_client(self, store: Store) -> Client:
@@ -229,6 +230,7 @@ class AsyncEngine:
                 self.registry,
                 queues=self._queues,
                 concurrency=self._concurrency,
+                registration=self._registration,
                 lease=self._lease,
                 clock=self._clock,
                 stamps=client.stamps,

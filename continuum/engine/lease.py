@@ -35,10 +35,23 @@ from continuum.store import keys
 from continuum.store.committer import Committer, Job
 from continuum.store.ledger import Ledger
 from continuum.store.protocol import Batch, Hold, Store, View
-from continuum.store.records import WorkerRecord
-from continuum.store.tenure import TOKEN, Roll, Tenure, ask, bury, call_roll, enlist, lock_of, resign, show_life
+from continuum.store.records import WorkerRecord, write
+from continuum.store.tenure import (
+    TOKEN,
+    Roll,
+    Tenure,
+    ask,
+    bury,
+    call_roll,
+    enlist,
+    lock_of,
+    registered,
+    resign,
+    show_life,
+    strike_off,
+)
 
-__all__ = ["LEASE", "Lease"]
+__all__ = ["LEASE", "Lease", "Registration"]
 
 logger = logging.getLogger("continuum.engine")
 
@@ -63,6 +76,42 @@ class Found:
     buried: list[tuple[bytes, Hold | None]] = field(default_factory=list)
 
 
+class Registration:
+    """A worker that is there, as the others see it from when its engine opens: its id, and its lock."""
+
+    def __init__(self, store: Store, ledger: Ledger, queues: Sequence[str], now: int) -> None:
+        self._store = store
+        self._ledger = ledger
+        self._ended = False
+        self.worker = secrets.token_bytes(TOKEN)
+        record = WorkerRecord(socket.gethostname(), os.getpid(), now, list(queues))
+        self.entry = write(ledger.codec, keys.worker(self.worker), record)
+        hold = store.hold(lock_of(self.worker))
+        if hold is None:
+            raise StoreError(f"the lock of this worker on {store.location} is taken, and nobody knows by whom")
+        self._hold = hold
+
+    def begin(self) -> None:
+        """Have it written down. Raises StoreMoved where there is nothing to do for it."""
+        applied = False
+        while not applied:
+            with self._store.view() as view:
+                here = self._ledger.here(view)
+            (applied,) = self._store.commit([Batch([here], [self.entry])])
+
+    def end(self, tenure: Tenure | None = None) -> None:
+        """The worker ends, and its tenure with it. A store that cannot be written any more is let be."""
+        if not self._ended:
+            self._ended = True
+            batches = [strike_off(self.worker)]
+            with contextlib.suppress(ContinuumError):
+                if tenure is not None:
+                    with self._store.view() as view:
+                        batches.append(resign(view, tenure, self._ledger.results))
+                self._store.commit(batches)
+            self._hold.release()
+
+
 class Lease:
     """The lease of one worker of a store; `length` is in nanoseconds.
 
@@ -75,10 +124,9 @@ class Lease:
         store: Store,
         committer: Committer,
         ledger: Ledger,
-        queues: Sequence[str],
+        registration: Registration,
         length: int,
         *,
-        clock: Callable[[], int],
         lost: Callable[[], None],
         left: Callable[[], None],
         monotonic: Callable[[], float] = anyio.current_time,
@@ -86,14 +134,13 @@ class Lease:
         self._store = store
         self._committer = committer
         self._ledger = ledger
-        self._queues = list(queues)
+        self._registration = registration
         self._length = length / NANOSECONDS
-        self._clock = clock
         self._lost = lost
         self._left = left
         self._monotonic = monotonic
         self.tenure = self._new_tenure()
-        self._peers: set[bytes] = set()  # the others that are enlisted
+        self._peers: set[bytes] = set()  # the others that are at work
         self._known: set[bytes] = set()  # of these, those that were watched before
         self._gone: set[bytes] = set()  # of whom it is known that they have left something
         self._seen: dict[bytes, tuple[bytes | None, float]] = {}  # the beat of each, and since when it is that
@@ -105,8 +152,7 @@ class Lease:
         self._looking = False
 
     def _new_tenure(self) -> Tenure:
-        record = WorkerRecord(socket.gethostname(), os.getpid(), self._clock(), self._queues)
-        return Tenure(secrets.token_bytes(TOKEN), self._ledger.codec, record)
+        return Tenure(secrets.token_bytes(TOKEN), self._registration.worker)
 
     @property
     def idle(self) -> bool:
@@ -146,15 +192,9 @@ class Lease:
 
     # Coming and going
 
-    def enlist(self, tenure: Tenure) -> Batch:
-        """On the committer's thread: begin the tenure. The lock comes first, so that nobody takes it for dead."""
-        if tenure.hold is None:
-            tenure.hold = self._store.hold(tenure.lock)
-            if tenure.hold is None:
-                raise StoreError(
-                    f"the lock {tenure.lock!r} of {self._store.location} is taken, and nobody knows by whom"
-                )
-        return enlist(tenure)
+    def enlist(self, tenure: Tenure, here: tuple[bytes, bytes | None]) -> Batch:
+        """Begin a tenure, if that check holds. Who was buried is registered anew with that."""
+        return enlist(tenure, self._registration.entry, here)
 
     def enlisted(self, tenure: Tenure) -> None:
         """The batch of :meth:`enlist` has been applied."""
@@ -164,20 +204,26 @@ class Lease:
         self._rest_due = None
         tenure, self.tenure = self.tenure, self._new_tenure()
         plan = partial(resign, tenure=tenure, results=self._ledger.results)
-        self._submit(lambda view: [(plan(view), None)], lambda job: self._let_go(tenure.hold))
+        self._submit(lambda view: [(plan(view), None)], lambda job: None)
 
-    def end_tenure(self) -> None:
-        """Off the loop, when the committer has ended: resign. A store that cannot be written any more is let be."""
-        with contextlib.suppress(ContinuumError):
-            if self.tenure.hold is not None:
-                with self._store.view() as view:
-                    batch = resign(view, self.tenure, self._ledger.results)
-                self._store.commit([batch])
+    def end(self) -> None:
+        """Off the loop, when the committer has ended: resign."""
+        self._registration.end(self.tenure)
 
     def lose(self) -> None:
         """Others have ended the tenure: go on with a new one."""
-        tenure, self.tenure = self.tenure, self._new_tenure()
-        self._let_go(tenure.hold)
+        self.tenure = self._new_tenure()
+
+    def clear(self, view: View) -> Plans:
+        """On the committer's thread: strike those off who died while they had nothing in hand."""
+        at_work = call_roll(view).workers.values()
+        plans: list[tuple[Batch | None, object]] = []
+        for worker in registered(view):
+            hold = None if worker == self._registration.worker or worker in at_work else self._lock_of_the_dead(worker)
+            if hold is not None:
+                hold.release()
+                plans.append((strike_off(worker), None))
+        return plans
 
     def _let_go(self, hold: Hold | None) -> None:
         if hold is not None:  # where the lock is one of a server this takes a while
@@ -221,7 +267,7 @@ class Lease:
             plans.append((show_life(tenure, last=self._beats <= 0), None))
         silent = self._silent(view, roll, now)
         for token in roll.workers.keys() - {tenure.token}:
-            hold = self._lock_of_the_dead(token)
+            hold = self._lock_of_the_dead(roll.workers[token])
             if hold is not None or token in silent:
                 found.buried.append((token, hold))
                 plans.append((bury(view, token), token))
@@ -239,9 +285,9 @@ class Lease:
             self._seen[token] = beat, since if beat == known and not stalled else now
         return {token for token, (_, since) in self._seen.items() if now - since > self._length}
 
-    def _lock_of_the_dead(self, token: bytes) -> Hold | None:
+    def _lock_of_the_dead(self, worker: bytes) -> Hold | None:
         try:
-            return self._store.hold(lock_of(token))
+            return self._store.hold(lock_of(worker))
         except StoreError:
             return None  # nothing is known then
 

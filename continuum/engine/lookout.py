@@ -122,14 +122,16 @@ class Lookout:
         self._scheduler.committer.submit(Job(partial(self._plans, look=look, looking=looking), looked))
 
     def _plans(self, view: View, look: Look, looking: Callable[[View], None]) -> Sequence[tuple[Batch | None, Any]]:
-        """On the committer's thread: what is to be done."""
+        """On the committer's thread: what is to be done. Raises StoreMoved where there is nothing to do any more."""
+        here = self._scheduler.ledger.here(view)
         look.roll = call_roll(view)
         look.lost = look.tenure.enlisted and not look.roll.has(look.tenure)
         if not look.lost:
             looking(view)
             if not look.tenure.enlisted and (self._first or look.claims):
-                look.found.insert(0, (self._lease.enlist(look.tenure), look.tenure))
-        return look.found or [(None, None)]
+                look.found.insert(0, (self._lease.enlist(look.tenure, here), look.tenure))
+        cleared = self._lease.clear(view) if self._first else ()
+        return [*look.found, *cleared] or [(None, None)]
 
     def _look_into(self, view: View, look: Look) -> None:
         self._worklist.look(view, look)

@@ -25,7 +25,7 @@ from continuum.engine.active import Active, Effect
 from continuum.engine.effects import Effects
 from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
-from continuum.engine.lease import Lease
+from continuum.engine.lease import Lease, Registration
 from continuum.engine.lookout import Lookout
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Event, StepDone, TimerFired
@@ -90,6 +90,7 @@ class Scheduler:
         *,
         queues: Sequence[str],
         concurrency: int,
+        registration: Registration,
         lease: int,
         clock: Callable[[], int],
         stamps: Stamps,
@@ -106,7 +107,7 @@ class Scheduler:
         self._registry = registry
         self._worklist = Worklist(ledger, stamps, queues, self._has, self._resume)
         self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
-        self.lease = Lease(store, committer, ledger, queues, lease, clock=clock, lost=self.lose_all, left=self._inherit)
+        self.lease = Lease(store, committer, ledger, registration, lease, lost=self.lose_all, left=self._inherit)
         self.sweeper = Sweeper(committer)
         self._lookout = Lookout(self, self._worklist, self.lease, concurrency)
         self._intake = Intake(registry, self._worklist, self.keeping.load)

@@ -10,8 +10,9 @@ letter   the rest of the key                         the record
 ``s``    run                                         its state (:class:`RunState`)
 ``o``    run                                         how it ended; absent until then
 ``p``    run                                         what it published
-``a``    token                                       a worker that is at work (:class:`WorkerRecord`)
-``b``    token                                       how often that worker has shown that it lives
+``y``    worker                                      a worker that is there (:class:`WorkerRecord`)
+``a``    token                                       which worker is at work under that token
+``b``    token                                       how often it has shown that it lives
 ``l``    token                                       that others want to see whether it lives
 ``g``    token                                       a worker that is gone, and may have left something
 ``c``    run                                         the claim of the worker that has it
@@ -84,6 +85,8 @@ __all__ = [
     "run_of_waiter",
     "shared",
     "state",
+    "tenure",
+    "tenures",
     "timer",
     "timers",
     "timers_until",
@@ -128,11 +131,23 @@ def published(run_id: str) -> bytes:
     return b"p" + run_id.encode()
 
 
-def worker(token: bytes) -> bytes:
-    return b"a" + token
+def worker(worker_id: bytes) -> bytes:
+    return b"y" + worker_id
 
 
 def workers() -> bytes:
+    return b"y"
+
+
+def id_of_worker(key: bytes) -> bytes:
+    return key[1:]
+
+
+def tenure(token: bytes) -> bytes:
+    return b"a" + token
+
+
+def tenures() -> bytes:
     return b"a"
 
 

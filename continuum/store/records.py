@@ -201,7 +201,9 @@ class WorkerRecord:
     queues: list[str]
 
 
-Record: TypeAlias = RunRecord | RunState | RunEnd | Message | SharedResult | Move | Continuation | Refusal | WorkerRecord
+Record: TypeAlias = (
+    RunRecord | RunState | RunEnd | Message | SharedResult | Move | Continuation | Refusal | WorkerRecord
+)
 R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move, Continuation, Refusal, WorkerRecord)
 
 

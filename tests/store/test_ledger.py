@@ -13,7 +13,7 @@ from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
-from continuum.store.records import Message, RunRecord, RunState, WorkerRecord
+from continuum.store.records import Message, RunRecord, RunState
 from continuum.store.tenure import Tenure, call_roll, enlist
 from continuum.store.worklist import Look, Taken, Worklist
 
@@ -36,8 +36,8 @@ def store() -> MemoryStore:
 @pytest.mark.parametrize("ask", ["send", "cancel"])
 def test_what_is_asked_of_a_run_that_goes_on_as_another_meanwhile_is_asked_anew(store: MemoryStore, ask: str) -> None:
     worklist = Worklist(LEDGER, Stamps(lambda: 1), ["default"], lambda label: True)
-    tenure = Tenure(b"sometime", LEDGER.codec, WorkerRecord("here", 1, 1, ["default"]))
-    assert store.commit([enlist(tenure)]) == [True]
+    tenure = Tenure(b"sometime", b"somebody")
+    assert store.commit([enlist(tenure, (keys.worker(b"somebody"), b""), (keys.move(), None))]) == [True]
     with store.view() as view:
         look = Look(tenure, call_roll(view), 1, 1)
         worklist.look(view, look)
