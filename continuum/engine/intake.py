@@ -57,7 +57,7 @@ class Intake:
     def take_up(self, taken: Taken, now: int) -> Active:
         """The run, replayed and told of its messages; blocked where that cannot be done."""
         record = taken.record
-        active = Active(record, taken.state, self._worklist)
+        active = Active(record, taken.state, taken.claim, self._worklist)
         try:
             if taken.error is not None:
                 raise taken.error
