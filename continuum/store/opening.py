@@ -26,8 +26,9 @@ def open_store(where: str | os.PathLike[str] | Store, *, durability: str = "powe
     """The store at a path, at a URL, or the one given.
 
     ``lmdb:///absolute/path`` is the same as the path. ``memory://`` is a new store in memory, and
-    ``memory://name`` the one of that name in this process. Raises BadValue for anything that is none
-    of these, and StoreError as :class:`LmdbStore` does.
+    ``memory://name`` the one of that name in this process. ``postgresql://user@host/database`` is a
+    schema of a database, ``continuum`` unless the URL ends with ``?schema=name``. Raises BadValue for
+    anything that is none of these, and StoreError where the store cannot be used.
 
         store = open_store("./state")
     """
@@ -74,8 +75,13 @@ def _open_memory(name: str, durability: str, create: bool) -> Store:
 
 
 def _open_postgres(rest: str, durability: str, create: bool) -> Store:
-    # The rest may hold a password.
-    raise StoreError("stores in PostgreSQL are not available in this version of continuum")
+    try:
+        from continuum.store.postgres import PostgresStore  # what it needs is an extra
+    except ImportError as error:
+        raise StoreError(
+            f"a store in PostgreSQL needs an extra: pip install 'continuum-engine[postgres]' ({error})"
+        ) from error
+    return PostgresStore(f"postgresql://{rest}", durability=durability, create=create)
 
 
 OPENERS: Final[dict[str, Callable[[str, str, bool], Store]]] = {

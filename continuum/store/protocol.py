@@ -81,7 +81,11 @@ class Store(Protocol):
         """Where the store is, for people: a path or a URL without secrets."""
 
     def view(self) -> AbstractContextManager[View]:
-        """A consistent picture to read from, to be closed soon."""
+        """A consistent picture to read from, to be closed soon.
+
+        Where the store is on a server, reading and leaving the view raise ViewLost if the connection
+        broke: whatever was made of what was read is to be thrown away, and read again from a new view.
+        """
 
     def commit(self, batches: Sequence[Batch]) -> list[bool]:
         """Apply each batch whose checks hold; all that was applied is durable on return.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,15 @@ def test_a_durability_that_does_not_exist_is_refused_for_every_store() -> None:
         open_store("memory://", durability="maybe")
 
 
-def test_postgres_is_refused_without_telling_the_password() -> None:
-    with pytest.raises(StoreError, match="PostgreSQL") as caught:
+def test_postgres_without_its_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("continuum.store.postgres")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"pip install 'continuum-engine\[postgres\]'") as caught:
         open_store("postgresql://user:secret@host/db")
     assert "secret" not in str(caught.value)
+
+
+def test_the_package_is_imported_without_psycopg(output: Callable[..., str]) -> None:
+    loaded = "say([name for name in sys.modules if 'psycopg' in name or 'postgres' in name])"
+    assert output(loaded, "no path") == "[]"
