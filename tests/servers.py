@@ -74,6 +74,14 @@ class Server:
         self.stop()
         self.start()
 
+    def cleaner(self) -> subprocess.Popen[bytes]:
+        """A process that stops and deletes the server when nobody has its standard input open any more."""
+        stop = f"'{self._binaries}/pg_ctl' -D '{self._data}' -w -m immediate stop"
+        command = ["sh", "-c", f"cat; {stop}; rm -rf '{self.directory}'"]
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        # In a session of its own: Ctrl-C is not for it.
+        return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, **quiet, **self._user)
+
     def _run(self, program: str, *arguments: str) -> None:
         # Not through pipes: the server that `pg_ctl` starts would keep them open.
         with tempfile.TemporaryFile() as said:
@@ -85,23 +93,20 @@ class Server:
 
 @contextmanager
 def serving() -> Iterator[Server]:
-    """A server of one's own, which is stopped and deleted at the end."""
+    """A server of one's own, which is stopped and deleted at the end, also where this process is killed."""
     user = "nobody" if os.geteuid() == 0 else None
     directory = Path(tempfile.mkdtemp(prefix="continuum-pg-"))
-    try:
-        installed = _installed()
-        if user is not None:
-            installed = _copy(installed, directory)
-            _give_away(directory, user)
-        server = Server(directory, installed / "bin", user)
-        server.create()
-        server.start()
-        try:
+    installed = _installed()
+    if user is not None:
+        installed = _copy(installed, directory)
+        _give_away(directory, user)
+    server = Server(directory, installed / "bin", user)
+    with server.cleaner() as cleaner:
+        assert cleaner.stdin is not None
+        with cleaner.stdin:
+            server.create()
+            server.start()
             yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(directory)
 
 
 def _installed() -> Path:

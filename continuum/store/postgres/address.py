@@ -22,8 +22,13 @@ __all__ = ["DEFAULT_SCHEMA", "Address"]
 DEFAULT_SCHEMA: Final = "continuum"
 
 SCHEMA: Final = re.compile(r"(?!pg_)[a-z_][a-z0-9_]{0,62}")
-NAME: Final = re.compile(r"[a-z_]{1,40}")
 SPAN: Final = re.compile(r"\d+(us|ms|s|min|h)?")
+
+FORM: Final = (
+    "the URL of a store in PostgreSQL cannot be read; it has the form "
+    "postgresql://user:password@host:port/database?schema=name, and what is no letter and no digit in user "
+    "and password is written as %XX"
+)
 
 DEFAULTS: Final[dict[str, Any]] = {
     "application_name": "continuum",
@@ -99,21 +104,32 @@ class Address:
     def parse(cls, url: str) -> Address:
         """Take a URL apart. Raises BadValue, which never holds any of its secrets."""
         base, _, query = url.partition("?")
+        if not _is_sound(base, query):
+            raise BadValue(FORM)
         ours, theirs = _split(query)
-        try:
-            parameters = conninfo_to_dict(f"{base}?{theirs}" if theirs else base)
-        except psycopg.Error:
-            raise BadValue(
-                "the URL of a store in PostgreSQL cannot be read; it has the form "
-                "postgresql://user:password@host:port/database?schema=name, and what is no letter and no "
-                "digit in user and password is written as %XX"
-            ) from None
+        parameters = _by_libpq(f"{base}?{theirs}" if theirs else base)
+        if parameters is None:
+            raise BadValue(FORM)
         schema = ours.pop("schema", DEFAULT_SCHEMA)
         if SCHEMA.fullmatch(schema) is None:
             raise BadValue(
                 f"the name of a schema has 1 to 63 of a-z, 0-9 and _, begins with no digit and not with pg_: {schema!r}"
             )
         return cls(_location(parameters, schema), schema, parameters, **_spans(ours))
+
+
+def _is_sound(base: str, query: str) -> bool:
+    """Whether no character of a password may have been taken for the end of it: the rest would be shown."""
+    authority, _, path = base.partition("://")[2].partition("/")
+    return authority.count("@") <= 1 and "@" not in path and "@" not in query
+
+
+def _by_libpq(url: str) -> dict[str, Any] | None:
+    try:
+        parameters: dict[str, Any] = conninfo_to_dict(url)
+    except psycopg.Error:  # it may hold what stands in the URL
+        return None
+    return parameters if re.fullmatch(r"[\d,]*", str(parameters.get("port", ""))) else None
 
 
 def _split(query: str) -> tuple[dict[str, str], str]:
@@ -128,8 +144,7 @@ def _split(query: str) -> tuple[dict[str, str], str]:
         elif name in known:
             theirs.append(pair)
         else:
-            told = f" {name!r}" if NAME.fullmatch(name) else ""  # it may be a piece of a password
-            raise BadValue(f"the URL of the store has a parameter{told} that PostgreSQL does not know")
+            raise BadValue(f"the URL of the store has a parameter {name!r} that PostgreSQL does not know")
     return ours, "&".join(theirs)
 
 

@@ -59,15 +59,15 @@ class Listener:
                     stopped = bool(selector.select(pause))
                     pause = min(2 * pause, LONGEST_PAUSE)
                     continue
-                pause = FIRST_PAUSE
-                selector.register(link, selectors.EVENT_READ)
+                pause, descriptor = FIRST_PAUSE, link.fileno()
+                selector.register(descriptor, selectors.EVENT_READ)
                 try:
                     stopped = self._listen(link, selector)
                 except psycopg.Error as error:
                     text = self._address.without_secrets(" ".join(str(error).split()))
                     logger.warning("nobody tells of commits to %s any more: %s", self._address.location, text)
                 finally:
-                    selector.unregister(link)
+                    selector.unregister(descriptor)  # by number: a lost connection has none
                     part(link)
 
     def _listen(self, link: Link, selector: selectors.BaseSelector) -> bool:

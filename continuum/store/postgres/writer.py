@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -49,6 +50,9 @@ FORGET: Final = "DELETE FROM {schema}.writers WHERE at < now() - interval '7 day
 
 STOP: Final = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a WHERE a.pid = %s AND a.backend_start = %s"
 
+IDLE: Final = 1.0
+"""Seconds after which a connection is looked at before it is used again."""
+
 HOLD_WAIT: Final = "1s"
 """How long a lock is waited for: the session of a process that was killed ends a moment after it."""
 
@@ -73,6 +77,7 @@ class Writer:
         self._fresh: Link | None = link  # connected and not registered
         self._number = 0  # of the connection
         self._session: tuple[int, datetime] | None = None
+        self._used = 0.0
         self._turn = 0
         self._sent = False  # a commit, whose answer did not come
         self._recorded: tuple[int, list[bool]] = (-1, [])  # the last commit, as the row had it
@@ -116,6 +121,7 @@ class Writer:
                     applied += self._apply(link, wave, stripes)
                     stripes = locks([])  # the first one has got them all
         self._sent = False
+        self._used = time.monotonic()
         return applied
 
     def _apply(self, link: Link, wave: Wave, stripes: tuple[Numbers, Flags]) -> list[bool]:
@@ -162,11 +168,17 @@ class Writer:
     def _linked(self) -> Link:
         """The connection, which is made if need be. Raises psycopg's errors, and StoreError where it cannot be used."""
         if self._link is not None:
+            if time.monotonic() - self._used > IDLE:
+                # If it broke meanwhile, it is known that nothing was sent over it.
+                self._link.execute("SELECT 1")
             return self._link
-        link, self._fresh = self._fresh or connect(self._address, self._durability), None
+        link, self._fresh = self._fresh, None
+        fresh = link is not None
+        link = link or connect(self._address, self._durability)
         try:
-            if self._session is not None:
+            if not fresh:
                 schema.check(link, self._address)
+            if self._session is not None:
                 link.execute(STOP, self._session)
             self._register(link)
             self._take_again(link)
@@ -174,6 +186,7 @@ class Writer:
             part(link)
             raise
         self._link = link
+        self._used = time.monotonic()
         return link
 
     def _register(self, link: Link) -> None:
