@@ -109,36 +109,32 @@ def end_sessions(ask: Callable[..., Any]) -> None:
 # Several who commit
 
 
-def test_of_batches_with_one_check_one_passes_whoever_commits_them(open_it: Open) -> None:
+@pytest.mark.parametrize("kind", ["absent", "present", "crosswise"])
+def test_of_batches_with_one_check_one_passes_whoever_commits_them(open_it: Open, kind: str) -> None:
     stores = [open_it(durability="process") for _ in range(4)]
     rounds, start = 60, threading.Barrier(4)
+    stores[0].commit([put(b"turn", b"-1")])
 
-    def commit(number: int) -> list[list[bool]]:
-        mine = b"%d" % number
+    def batch(number: int, turn: int) -> Batch:
+        match kind:
+            case "absent":
+                return new(b"claim%d" % turn)
+            case "present":
+                return Batch(checks=[(b"turn", b"%d" % (turn - 1))], puts=[(b"turn", b"%d" % turn)])
+            case _:  # each looks at what the others write, and writes what they look at
+                checks = [(b"%d-%d" % (turn, other), None) for other in range(4) if other != number]
+                return Batch(checks=[*checks], puts=[(b"%d-%d" % (turn, number), b"")])
+
+    def commit(number: int) -> list[bool]:
         found = []
         for turn in range(rounds):
-            name = b"%d" % turn
             start.wait(TOO_LONG)
-            found.append(
-                stores[number].commit(
-                    [
-                        new(b"claim" + name, mine),
-                        Batch(checks=[(b"turn", None if turn == 0 else b"%d" % (turn - 1))], puts=[(b"turn", name)]),
-                        # Each looks at what the others write, and writes what they look at.
-                        Batch(
-                            checks=[(b"skew%d-" % other + name, None) for other in range(4) if other != number],
-                            puts=[(b"skew%d-" % number + name, mine)],
-                        ),
-                    ]
-                )
-            )
+            found += stores[number].commit([batch(number, turn)])
         return found
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(commit, range(4)))
-    for turn in range(rounds):
-        for which in range(3):
-            assert [results[turn][which] for results in found].count(True) == 1, (turn, which)
+    assert [sum(passed) for passed in zip(*found, strict=True)] == [1] * rounds
 
 
 def test_two_processes_count_together(store: PostgresStore, store_url: str, output: Callable[..., str]) -> None:
@@ -212,30 +208,32 @@ def test_a_commit_whose_answer_was_lost_is_found_out_and_not_repeated(proxy: Pro
         name = b"%d" % number
         store.commit([put(b"before" + name)])
         proxy.lose_answer = True
-        assert store.commit([new(name), new(name), put(b"after" + name)]) == [True, False, True]
+        missing = Batch(checks=[(b"missing", b"")], puts=[(b"never", b"")])
+        assert store.commit([new(name), missing, put(b"after" + name)]) == [True, False, True]
         assert proxy.cuts == number + 1
     assert len(pairs_in(store)) == 15
 
 
-def test_a_commit_in_several_calls_whose_answer_was_lost_is_found_out_as_a_whole(proxy: Proxy, far: Open) -> None:
-    store = far()
+@pytest.mark.parametrize("lost", range(5))
+def test_a_commit_in_several_calls_is_found_out_as_a_whole_whichever_answer_was_lost(
+    proxy: Proxy, far: Open, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    store, calls = far(), iter(range(100))
     store.commit([put(b"k", b"0")])
-    batches = [Batch(checks=[(b"k", b"%d" % number)], puts=[(b"k", b"%d" % (number + 1))]) for number in range(4)]
-    for skipped in range(6):  # BEGIN, four calls, COMMIT
-        answers = iter(range(100))
-        original, store._writer._apply = store._writer._apply, _counting(proxy, answers, skipped, store._writer._apply)  # type: ignore[method-assign]
-        assert store.commit(batches) == [True] * 4
-        store._writer._apply = original  # type: ignore[method-assign]
-        assert store.commit([put(b"k", b"0")]) == [True]
-    assert proxy.cuts == 4
+    apply = store._writer._apply
 
+    def losing(*arguments: Any) -> list[bool]:
+        call = next(calls)
+        proxy.lose_answer = call == lost
+        applied = apply(*arguments)
+        proxy.lose_answer = call == lost - 1 == 3  # that to COMMIT
+        return applied
 
-def _counting(proxy: Proxy, calls: Iterator[int], which: int, apply: Any) -> Any:
-    def counted(*arguments: Any) -> Any:
-        proxy.lose_answer = next(calls) == which
-        return apply(*arguments)
-
-    return counted
+    monkeypatch.setattr(store._writer, "_apply", losing)
+    batches = [Batch(checks=[(b"k", b"%d" % number)], puts=[(b"k", b"%d" % (number + 1))]) for number in range(3)]
+    assert store.commit([*batches, new(b"k")]) == [True, True, True, False]
+    assert proxy.cuts == 1
+    assert pairs_in(store) == [(b"k", b"3")]
 
 
 def test_a_commit_that_never_arrived_is_made(proxy: Proxy, far: Open) -> None:
