@@ -63,7 +63,7 @@ def schema(postgres_url: str) -> Iterator[str]:
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The stores on which a test runs."""
     given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
-    if "where" in metafunc.fixturenames and "where" not in given:
+    if "where" in metafunc.fixturenames and not any(names == "where" or "where" in [*names] for names in given):
         on_all = metafunc.definition.get_closest_marker("every_store") is not None
         stores = ["lmdb", "memory", *(["postgresql"] if on_all else [])]
         metafunc.parametrize("where", stores, indirect=True)

@@ -27,7 +27,7 @@ class Proxy:
         self.keep_request = False  # it arrives later, by :meth:`let_go`
         self.cuts = 0
         self.unheard = b""  # what the server said to clients that had been cut off
-        self._target = target
+        self.target = target
         self._kept: list[tuple[socket.socket, bytes]] = []
         self._open: set[socket.socket] = set()  # towards clients
         self._servers: set[socket.socket] = set()
@@ -48,6 +48,13 @@ class Proxy:
         for end in ends:
             _hang_up(end)
 
+    def forget(self) -> None:
+        """Have the server hear that the clients are gone whose connections were broken."""
+        with self._lock:
+            servers, self._servers = self._servers, set()
+        for server in servers:
+            _hang_up(server)
+
     def let_go(self) -> None:
         """Let the requests arrive that were kept."""
         kept, self._kept = self._kept, []
@@ -59,21 +66,22 @@ class Proxy:
         """Let nobody through any more."""
         _hang_up(self._door)
         self.cut()
-        for server in self._servers:
-            _hang_up(server)
+        self.forget()
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._door.accept()
                 server = socket.socket(socket.AF_UNIX)
-                self._servers.add(server)
                 try:
-                    server.connect(self._target)
+                    server.connect(self.target)
                 except OSError:
+                    server.close()
                     client.close()
                     continue
-                self._open.add(client)
+                with self._lock:
+                    self._open.add(client)
+                    self._servers.add(server)
                 threading.Thread(target=self._requests, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._answers, args=(client, server), daemon=True).start()
 

@@ -288,7 +288,7 @@ def test_an_outcome_that_nobody_can_tell_stops_the_store(proxy: Proxy, far: Open
     store = far(reconnect_timeout=0.05)
     store.commit([put(b"a")])
     proxy.lose_answer = True
-    proxy._target = "/nowhere"
+    proxy.target = "/nowhere"
     for _ in range(2):
         with pytest.raises(CommitUnknown, match="whether it took place is not known"):
             store.commit([new(b"b")])
@@ -311,13 +311,13 @@ def test_a_server_that_stays_away_fails_the_call_and_the_next_one_may_succeed(
     monkeypatch.setattr(writer, "IDLE", 0.0)
     store = far(reconnect_timeout=0.05)
     store.commit([put(b"a")])
-    target, proxy._target = proxy._target, "/nowhere"
+    target, proxy.target = proxy.target, "/nowhere"
     proxy.cut()
     with pytest.raises(StoreError, match=r"could not be reached for 0\.05 seconds"), store.view():
         pass
     with pytest.raises(StoreError, match="could not be reached"):
         store.commit([new(b"b")])  # nothing was sent, so nothing is unknown
-    proxy._target = target
+    proxy.target = target
     assert store.commit([new(b"b")]) == [True]
     assert len(pairs_in(store)) == 2
 
@@ -810,7 +810,7 @@ def test_a_closed_store_refuses_and_closing_ends_who_waits_for_a_server(
 ) -> None:
     store = far()
     store.commit([put(b"a")])
-    proxy._target = "/nowhere"
+    proxy.target = "/nowhere"
     proxy.cut()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(store.view().__enter__)

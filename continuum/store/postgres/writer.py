@@ -209,9 +209,10 @@ class Writer:
             link.execute(self._statements[FORGET])
 
     def refresh(self) -> None:
-        """Connect again if the connection is known to be broken, so that the locks are had again."""
-        with self._lock, suppress(psycopg.Error):
-            if self._holds and self._failure is None and not self._closing.is_set():
+        """Connect again if the connection is broken, so that the locks are had again, or known to be lost."""
+        with self._lock, suppress(psycopg.Error, ContinuumError):
+            if self._holds:
+                self.check_usable()
                 try:
                     self._linked().execute("SELECT 1")
                 except psycopg.Error as error:
