@@ -35,7 +35,7 @@ class Batch:
 
 
 class View(Protocol):
-    """A consistent picture of the store as it was when the view was opened."""
+    """A consistent picture of the store as it was at one moment: when the view was opened, or first read from."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value at `key`, or None."""

@@ -98,7 +98,9 @@ class Agreement(RuleBasedStateMachine):
     @precondition(lambda self: len(self.views) < 3)
     @rule()
     def open_view(self) -> None:
-        self.views.append((self.stack.enter_context(self.store.view()), dict(self.model)))
+        view = self.stack.enter_context(self.store.view())
+        assert view.get(b"a") == self.model.get(b"a")  # the picture is taken by now
+        self.views.append((view, dict(self.model)))
 
     @rule(
         prefix=keys | st.just(b""), start=edges, stop=edges, limit=st.none() | st.integers(0, 4), reverse=st.booleans()

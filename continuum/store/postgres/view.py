@@ -23,7 +23,7 @@ __all__ = ["PostgresView", "Readers"]
 KEPT: Final = 2
 """Connections that are kept open though nobody reads."""
 
-BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT 1"  # the first read takes the picture
+BEGIN: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
 ROWS: Final = (64, 1024)
 """How many rows the first page of a scan may have, and the later ones."""
@@ -117,24 +117,27 @@ class Readers:
 
 
 class PostgresView:
-    """A transaction that reads (see :class:`continuum.store.protocol.View`)."""
+    """A transaction that reads, from the first read on (see :class:`continuum.store.protocol.View`).
 
-    __slots__ = ("_link", "_lost", "_readers")
+    So a view that nobody reads from, as where a worker only writes down what it knows, costs nothing.
+    """
+
+    __slots__ = ("_link", "_lost", "_open", "_readers")
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
+        self._open = False
         self._link: Link | None = None
         self._lost: ContinuumError | None = None
 
     def __enter__(self) -> PostgresView:
-        self._lost = None
-        self._link = self._readers.take()
+        self._open, self._lost = True, None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        link, self._link = self._link, None
+        link, self._link, self._open = self._link, None, False
         if self._readers.inherited:
             return
         if self._lost is not None and error is not self._lost:
@@ -174,8 +177,10 @@ class PostgresView:
         self._readers.check_process()
         if self._lost is not None:
             raise self._lost
-        if self._link is None:
+        if not self._open:
             raise StoreClosed("this view of the store is closed")
+        if self._link is None:
+            self._link = self._readers.take()
         try:
             return self._link.execute(query, parameters, binary=True).fetchall()
         except psycopg.Error as error:

@@ -25,6 +25,7 @@ from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from continuum.errors import BadValue, CommitUnknown, ContinuumError, StoreBusy, StoreClosed
+from continuum.store import switching
 from continuum.store.postgres import schema
 from continuum.store.postgres.address import Address
 from continuum.store.postgres.arrays import Flags, Numbers
@@ -112,6 +113,7 @@ class Writer:
             return applied
         stripes = locks(found)
         self._sent = True
+        switching.at_the_disk()  # the server's
         if len(found) == 1:
             applied = self._apply(link, found[0], stripes)
         else:
