@@ -25,6 +25,7 @@ from continuum.cli.exits import OK
 from continuum.cli.options import QUEUE, Settings, opening, pass_settings, store_option
 from continuum.cli.targets import load_all
 from continuum.host import DEFAULT_CONCURRENCY, AsyncEngine
+from continuum.store.opening import without_secrets
 from continuum.workflow import Workflow
 
 __all__ = ["run"]
@@ -148,7 +149,8 @@ async def _until_done(engine: AsyncEngine, stop: anyio.Event, *, until_idle: boo
 
 def _announce(daemon: Daemon) -> None:
     names = ", ".join(workflow.name for workflow in daemon.workflows) or "that runs carry"
-    output.note(f"ready: store {daemon.store}, workflows {names}, queues {', '.join(daemon.queues)}")
+    place = without_secrets(daemon.store)
+    output.note(f"ready: store {place}, workflows {names}, queues {', '.join(daemon.queues)}")
     for workflow in daemon.workflows:
         if workflow.queue is not None and workflow.queue not in daemon.queues:
             output.note(f"runs of {workflow.name} wait in queue {workflow.queue!r}, which is not among these queues")

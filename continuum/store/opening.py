@@ -14,9 +14,12 @@ from continuum.store.lmdb import LmdbStore
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Store
 
-__all__ = ["open_store"]
+__all__ = ["open_store", "without_secrets"]
 
 SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+USER_SECRET: Final = re.compile(r"(://[^:/?]*:).*@", re.DOTALL)
+QUERY_SECRET: Final = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 _spaces: dict[str, Space] = {}
 _guard = threading.Lock()
@@ -46,6 +49,17 @@ def open_store(where: str | os.PathLike[str] | Store, *, durability: str = "powe
         known = ", ".join(f"{name}://" for name in OPENERS)
         raise BadValue(f"a store is a path or a URL that begins with one of {known}, not with {scheme}://")
     return opener(rest, durability, create)
+
+
+def without_secrets(where: str) -> str:
+    """The path or URL of a store as it may be shown: with stars for a password.
+
+    >>> without_secrets("postgresql://shop:s3cret@db/orders")
+    'postgresql://shop:***@db/orders'
+    """
+    if SCHEME.fullmatch(where) is None:
+        return where
+    return QUERY_SECRET.sub(r"\1***", USER_SECRET.sub(r"\1***@", where))
 
 
 def _given(where: Store) -> Store:
