@@ -47,8 +47,8 @@ PAYLOAD_LIMIT: Final = 16 * 1024 * 1024
 class AsyncEngine:
     """Durable execution in an asyncio or trio program. Use it as an async context manager.
 
-    `store` is a path, a URL (``lmdb:///path``, ``memory://``) or a Store; `workflows` are those it
-    knows. With ``work=False`` it starts, sends and reads but executes nothing, and with ``create=False``
+    `store` is a path, a URL (``lmdb:///path``, ``postgresql://host/db``, ``memory://``) or a Store;
+    `workflows` are those it knows. With ``work=False`` it starts, sends and reads but executes nothing, and with ``create=False``
     it refuses a store that is not there. With ``carried=True`` it also executes runs of workflows that it
     does not know by the code that they carry, as a daemon does. It takes runs of its `queues`, and performs at most
     `concurrency` steps at a time. ``durability="process"`` skips fsync: what was acknowledged survives

@@ -53,6 +53,18 @@ def test_every_command_works_on_a_server_and_none_tells_the_password(on_server: 
     assert "no run 'nope' in the store 'postgresql://postgres:***@" in missing.stderr
 
 
+def test_a_store_moves_to_a_server_and_back(on_server: Project) -> None:
+    cli, server = on_server, on_server.environment["CONTINUUM_STORE"]
+    told(cli("start", "flows:order", '"ord-1"', "--id", "a", "--store", "here"))
+    told(cli("run", "flows", "--until-idle", "--store", "here"))
+    assert "moved 1 run" in told(cli("copy", "here", server))
+    told(cli("send", "a", "approved", '"alice"'))
+    told(cli("run", "flows", "--until-idle"))
+    assert "moved 1 run" in told(cli("copy", server, "back"))
+    told(cli("start", "flows:echo"), 5)
+    assert json.loads(told(cli("result", "a", "--store", "back")))["by"] == "alice"
+
+
 def test_a_server_that_is_not_there_is_trouble_with_the_store(project: Project) -> None:
     for url in ("postgresql://u:canary@127.0.0.1:1/db", "postgresql://u:canary/@127.0.0.1:1/db"):
         done = project("ls", "--store", url)

@@ -303,8 +303,20 @@ def test_a_record_that_was_deleted_leaves_the_outcome_unknown(
     store.commit([put(b"a")])
     proxy.lose_answer = True
     monkeypatch.setattr(store._writer, "id", uuid4())
-    with pytest.raises(CommitUnknown, match="was deleted there"):
+    with pytest.raises(CommitUnknown, match="does not know of commits"):
         store.commit([new(b"b")])
+
+
+def test_a_server_that_has_lost_commits_is_found_out(store: PostgresStore, ask: Any) -> None:
+    for number in range(3):
+        store.commit([new(b"%d" % number)])
+    ask("DELETE FROM {}.pairs WHERE key = '2'")  # as where a standby takes over that did not hear of it
+    ask("UPDATE {}.writers SET turn = turn - 1")
+    end_sessions(ask)
+    for _ in range(2):
+        with pytest.raises(CommitUnknown, match="does not know of commits that it had acknowledged"):
+            store.commit([new(b"3")])
+    assert ask("SELECT count(*) FROM {}.pairs") == [(2,)]
 
 
 def test_a_server_that_stays_away_fails_the_call_and_the_next_one_may_succeed(
@@ -618,14 +630,13 @@ def test_nothing_is_left_of_a_handle_that_was_closed_and_little_of_others(
     stores = [open_it() for _ in range(3)]
     for store in stores:
         store.commit([put(b"a")])
-    ask("UPDATE {}.writers SET at = now() - interval '8 days'")
-    open_it().commit([put(b"a")])
-    assert ask(writers) == [(1,)]
-    assert stores[0].commit([put(b"a")]) == [True]
-    assert ask(writers) == [(2,)]
-    for store in stores:
+    ask("UPDATE {}.writers SET at = now() - interval '31 days' WHERE id = %s", stores[0]._writer.id)
+    last = open_it()
+    last.commit([put(b"a")])
+    assert ask(writers) == [(3,)]
+    for store in [*stores, last]:
         store.close()
-    assert ask(writers) == [(1,)]
+    assert ask(writers) == [(0,)]
 
 
 # Size

@@ -46,8 +46,8 @@ RETURNING w.turn, w.applied,
 
 LEAVE: Final = "DELETE FROM {schema}.writers WHERE id = %s"
 
-FORGET: Final = "DELETE FROM {schema}.writers WHERE at < now() - interval '7 days'"
-"""Rows of those who did not leave. The span is longer than anybody asks what became of his commit."""
+FORGET: Final = "DELETE FROM {schema}.writers WHERE at < now() - interval '30 days'"
+"""Rows of those who did not leave. The span is longer than anybody waits to ask what became of his commits."""
 
 STOP: Final = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a WHERE a.pid = %s AND a.backend_start = %s"
 
@@ -81,6 +81,7 @@ class Writer:
         self._used = 0.0
         self._turn = 0
         self._sent = False  # a commit, whose answer did not come
+        self._acknowledged = -1  # the turn of the last one whose answer came
         self._recorded: tuple[int, list[bool]] = (-1, [])  # the last commit, as the row had it
         self._holds: dict[str, PostgresHold] = {}
         self._failure: ContinuumError | None = None
@@ -110,6 +111,7 @@ class Writer:
     def _commit(self, link: Link, found: Sequence[Wave]) -> list[bool]:
         turn, applied = self._recorded
         if turn == self._turn:
+            self._acknowledged = turn
             return applied
         stripes = locks(found)
         self._sent = True
@@ -123,6 +125,7 @@ class Writer:
                     applied += self._apply(link, wave, stripes)
                     stripes = locks([])  # the first one has got them all
         self._sent = False
+        self._acknowledged = self._turn
         self._used = time.monotonic()
         return applied
 
@@ -199,10 +202,11 @@ class Writer:
         assert row is not None, "it was put there"
         turn, applied, began = row
         self._session = (link.info.backend_pid, began)
-        if turn < 0 and self._sent:
+        if turn < self._acknowledged or (turn < 0 and self._sent):
+            # Whoever goes on from what he remembers would write behind something that is not there.
             self._failure = CommitUnknown(
-                f"a commit to {self._address.location} was not answered, and what became of it was deleted "
-                "there: whether it took place is not known. Open the store again"
+                f"the server of {self._address.location} does not know of commits that it had acknowledged: it "
+                "crashed without them, it was restored, or another one has taken its place. Open the store again"
             )
             raise self._failure
         self._sent = False
