@@ -48,8 +48,16 @@ def stack() -> Iterator[ExitStack]:
 
 
 @pytest.fixture
-def store_url(schema: str) -> str:
-    return schema
+def name(postgres_url: str) -> Iterator[str]:
+    """A schema that nobody else uses."""
+    with new_schema(postgres_url) as name:
+        yield name
+
+
+@pytest.fixture
+def store_url(postgres_url: str, name: str) -> str:
+    """The URL of a store in it, whose sessions have its name."""
+    return pick(postgres_url, name, application_name=name)
 
 
 @pytest.fixture
@@ -70,12 +78,11 @@ def store(open_it: Open) -> PostgresStore:
 
 
 @pytest.fixture
-def ask(store_url: str) -> Callable[..., Any]:
+def ask(postgres_url: str, name: str) -> Callable[..., Any]:
     """Say something to the server, in place of an administrator; {} is the schema."""
-    url, _, name = store_url.partition("schema=")
 
     def ask(statement: str, *parameters: Any) -> Any:
-        with psycopg.connect(url.rstrip("?&"), autocommit=True) as link:
+        with psycopg.connect(postgres_url, autocommit=True) as link:
             cursor = link.execute(statement.replace("{}", name).encode(), parameters)
             return cursor.fetchall() if cursor.description else None
 
@@ -105,7 +112,7 @@ def got(store: PostgresStore, key: bytes) -> bytes | None:
 
 def end_sessions(ask: Callable[..., Any]) -> None:
     """Have the server end the connections of all stores, as a restart does."""
-    ask("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'continuum'")
+    ask("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = '{}'")
 
 
 # Several who commit
@@ -672,9 +679,9 @@ def test_a_large_value_and_many_of_them_go_through_in_bounded_memory(store: Post
     ],
 )
 def test_a_session_is_set_up_as_the_url_says(
-    store_url: str, open_it: Open, parameters: dict[str, str], setting: str, value: str
+    postgres_url: str, name: str, open_it: Open, parameters: dict[str, str], setting: str, value: str
 ) -> None:
-    store = open_it(pick(store_url.partition("&schema")[0], store_url.partition("schema=")[2], **parameters))
+    store = open_it(pick(postgres_url, name, **parameters))
     shown = store._writer._linked().execute(f"SHOW {setting}".encode()).fetchone()
     assert shown == (value,)
 

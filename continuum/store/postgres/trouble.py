@@ -40,12 +40,14 @@ class Attempts:
     def __init__(self, address: Address, closing: threading.Event) -> None:
         self._address = address
         self._closing = closing
-        self.succeeded()
+        self._count = 0
+        self._until = 0.0
 
     def succeeded(self) -> None:
         """It went well: what comes next is another matter."""
+        if self._count > 1:
+            logger.info("the store at %s can be used again", self._address.location)
         self._count = 0
-        self._until = 0.0
 
     def pause(self, error: psycopg.Error) -> None:
         """Return when it may be tried again; the first time that is at once.

@@ -103,7 +103,9 @@ class Writer:
             while True:
                 self.check_usable()
                 try:
-                    return self._commit(self._linked(), found)
+                    applied = self._commit(self._linked(), found)
+                    attempts.succeeded()
+                    return applied
                 except psycopg.Error as error:
                     self._drop_broken(error)
                     self._pause(attempts, error)
