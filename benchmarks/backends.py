@@ -54,7 +54,7 @@ def main() -> None:
     rates: dict[str, list[float]] = {"LMDB": [], "PostgreSQL": []}
     times: dict[str, list[float]] = {"LMDB": [], "PostgreSQL": []}
     with ExitStack() as stack:
-        url = arguments.url or stack.enter_context(serving()).url
+        url = arguments.url or stack.enter_context(serving(durable=True)).url
         for _ in range(arguments.rounds):
             with store() as path, new_schema(url) as name, new_schema(url) as other:
                 for backend, first, second in (

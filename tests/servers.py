@@ -52,10 +52,11 @@ class Server:
         """Its URL, without a schema."""
         return f"postgresql://postgres@/postgres?host={quote(str(self.directory), safe='')}"
 
-    def create(self) -> None:
-        """Make its data directory."""
+    def create(self, *, durable: bool) -> None:
+        """Make its data directory. What need not be durable outlives a crash of the server, and no power cut."""
         self._run("initdb", "-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N")
-        settings = "".join(f"{name} = '{value}'\n" for name, value in SETTINGS.items())
+        chosen = {**SETTINGS, "fsync": "on" if durable else "off"}
+        settings = "".join(f"{name} = '{value}'\n" for name, value in chosen.items())
         with open(f"{self._data}/postgresql.conf", "a") as file:
             file.write(f"{settings}unix_socket_directories = '{self.directory}'\n")
         access = Path(self._data, "pg_hba.conf")
@@ -92,7 +93,7 @@ class Server:
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
+def serving(*, durable: bool = False) -> Iterator[Server]:
     """A server of one's own, which is stopped and deleted at the end, also where this process is killed."""
     user = "nobody" if os.geteuid() == 0 else None
     directory = Path(tempfile.mkdtemp(prefix="continuum-pg-"))
@@ -104,7 +105,7 @@ def serving() -> Iterator[Server]:
     with server.cleaner() as cleaner:
         assert cleaner.stdin is not None
         with cleaner.stdin:
-            server.create()
+            server.create(durable=durable)
             server.start()
             yield server
 

@@ -209,6 +209,7 @@ def far(proxy: Proxy, postgres_server: Server, stack: ExitStack) -> Iterator[Ope
 
         yield open_it
         stack.close()
+        proxy.forget()
 
 
 def test_a_commit_whose_answer_was_lost_is_found_out_and_not_repeated(proxy: Proxy, far: Open) -> None:
@@ -312,6 +313,44 @@ def test_a_record_that_was_deleted_leaves_the_outcome_unknown(
     monkeypatch.setattr(store._writer, "id", uuid4())
     with pytest.raises(CommitUnknown, match="does not know of commits"):
         store.commit([new(b"b")])
+
+
+def test_what_is_known_to_have_taken_place_is_told_though_there_is_no_connection_any_more(
+    proxy: Proxy, far: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(link: object) -> None:
+        raise psycopg.OperationalError("it broke again")
+
+    store = far(reconnect_timeout=0.05)
+    store.commit([put(b"a")])
+    proxy.lose_answer = True
+    monkeypatch.setattr(store._writer, "_take_again", fail)
+    assert store.commit([new(b"b")]) == [True]
+    with pytest.raises(StoreError, match="could not be reached"):
+        store.commit([new(b"c")])
+    monkeypatch.undo()
+    assert pairs_in(store) == [(b"a", b""), (b"b", b"")]
+
+
+def test_whatever_the_network_does_each_commit_is_made_once(proxy: Proxy, far: Open) -> None:
+    seed = random.randrange(1 << 32)
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    store = far()
+    for count in range(150):
+        failure = chance.choice(["lose_answer", "lose_request", "keep_request", "cut", "nothing"])
+        if failure == "cut":
+            threading.Timer(chance.uniform(0, 0.003), proxy.cut).start()
+        elif failure != "nothing":
+            setattr(proxy, failure, True)
+        before, after = None if count == 0 else b"%d" % count, b"%d" % (count + 1)
+        step = Batch(checks=[(b"count", before)], puts=[(b"count", after)])
+        many = [put(b"%d" % chance.randrange(9), b"%d" % count) for _ in range(chance.randrange(4))]
+        assert store.commit([step, *many, step]) == [True] * (1 + len(many)) + [False]
+        if chance.random() < 0.3:
+            proxy.let_go()
+        assert got(store, b"count") == after
+    assert proxy.cuts > 50
 
 
 def test_a_server_that_has_lost_commits_is_found_out(store: PostgresStore, ask: Any) -> None:
@@ -689,6 +728,17 @@ def test_a_session_is_set_up_as_the_url_says(
 def test_a_commit_that_need_not_survive_a_power_cut_is_not_waited_for(open_it: Open) -> None:
     store = open_it(durability="process")
     assert store._writer._linked().execute("SHOW synchronous_commit").fetchone() == ("off",)
+
+
+def test_a_server_that_cannot_keep_its_word_is_told_of(
+    postgres_server: Server, stack: ExitStack, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = pick(postgres_server.url, stack.enter_context(new_schema(postgres_server.url)))
+    PostgresStore(url, durability="process").close()
+    assert caplog.messages == []
+    PostgresStore(url).close()
+    (message,) = caplog.messages
+    assert "runs with fsync=off" in message
 
 
 def test_a_cut_network_is_noticed_by_default_and_the_url_may_say_when(proxy: Proxy, far: Open) -> None:

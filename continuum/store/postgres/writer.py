@@ -23,6 +23,7 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg import sql
 from psycopg.errors import LockNotAvailable
+from psycopg.pq import TransactionStatus
 
 from continuum.errors import BadValue, CommitUnknown, ContinuumError, StoreBusy, StoreClosed
 from continuum.store import switching
@@ -108,12 +109,13 @@ class Writer:
                     return applied
                 except psycopg.Error as error:
                     self._drop_broken(error)
+                    if self._recorded[0] == self._turn:  # it took place, and what came after that failed
+                        return self._recorded[1]
                     self._pause(attempts, error)
 
     def _commit(self, link: Link, found: Sequence[Wave]) -> list[bool]:
         turn, applied = self._recorded
         if turn == self._turn:
-            self._acknowledged = turn
             return applied
         stripes = locks(found)
         self._sent = True
@@ -142,15 +144,17 @@ class Writer:
 
     def _drop_broken(self, error: psycopg.Error) -> None:
         """Let go of a connection that cannot be used any more."""
-        if self._link is not None and (self._link.closed or error.sqlstate in (None, schema.GIVEN_UP)):
+        if self._link is None:
+            return
+        refused = self._link.info.transaction_status is TransactionStatus.IDLE  # it said so, and is there for more
+        if refused:
+            self._sent = False
+        if not refused or error.sqlstate == schema.GIVEN_UP:
             part(self._link)
             self._link = None
-        elif self._link is not None:
-            self._sent = False  # it was refused, and said so
 
     def _pause(self, attempts: Attempts, error: psycopg.Error) -> None:
         if error.sqlstate == schema.GIVEN_UP:
-            self._sent = False
             return
         try:
             attempts.pause(error)
@@ -211,7 +215,7 @@ class Writer:
                 "crashed without them, it was restored, or another one has taken its place. Open the store again"
             )
             raise self._failure
-        self._sent = False
+        self._sent, self._acknowledged = False, turn
         self._recorded = (turn, applied)
         if first:
             link.execute(self._statements[FORGET])
