@@ -64,7 +64,11 @@ class Watch(Protocol):
 
 
 class Hold(Protocol):
-    """A named lock taken by :meth:`Store.hold`; it ends with the process, however that ends."""
+    """A named lock taken by :meth:`Store.hold`; it ends with the process, however that ends.
+
+    Where the store is on a server it can be lost to another process with the connection. Nothing is
+    committed then any more: the store raises StoreBusy.
+    """
 
     def release(self) -> None:
         """Give the lock back. May be called more than once."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import pytest
+from hosts import TOO_LONG
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -225,6 +227,39 @@ def test_a_prefix_reaches_to_its_last_key_and_no_further(store: Store) -> None:
     with store.view() as view:
         assert [key for key, _ in view.scan(b"a")] == inside
         assert [key for key, _ in view.scan(b"a", reverse=True)] == inside[::-1]
+
+
+@pytest.mark.every_store
+def test_a_name_is_held_by_one_handle_until_it_lets_go(where: str) -> None:
+    first, second = open_store(where), open_store(where)
+    hold = first.hold("a name/ä")
+    assert hold is not None
+    assert second.hold("a name/ä") is None
+    assert first.hold("a name/ä") is None
+    assert second.hold("another") is not None
+    hold.release()
+    hold.release()
+    assert second.hold("a name/ä") is not None
+    second.close()
+    assert first.hold("a name/ä") is not None
+    with pytest.raises(BadValue):
+        first.hold("")
+    first.close()
+
+
+@pytest.mark.every_store
+def test_a_commit_that_says_so_wakes_other_handles(where: str) -> None:
+    first, second = open_store(where), open_store(where)
+    woken = threading.Event()
+    watch = second.watch(woken.set)
+    for number in range(3):
+        first.commit([Batch(puts=[(b"k", b"%d" % number)], notify=True)])
+        assert woken.wait(TOO_LONG)
+        woken.clear()
+    watch.close()
+    watch.close()
+    first.close()
+    second.close()
 
 
 @pytest.mark.parametrize("count", [0, 5, 1000])

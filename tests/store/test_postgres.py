@@ -492,6 +492,13 @@ def test_a_lock_is_had_by_one_and_free_when_he_is_killed(store: PostgresStore, s
     assert store.hold("worker") is not None
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that somebody has is waited for no longer than one sees."""
+    monkeypatch.setattr(writer, "HOLD_WAIT", "50ms")
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_lock_is_had_again_when_the_connection_is(open_it: Open, ask: Any) -> None:
     holder, other = open_it(), open_it()
     hold = holder.hold("worker")
@@ -529,6 +536,7 @@ def test_who_lost_the_lock_to_another_commits_nothing_more(
     assert pairs_in(other) == []
 
 
+@pytest.mark.usefixtures("impatient")
 def test_one_that_is_cut_off_while_the_server_thinks_it_there_gets_its_lock_back(proxy: Proxy, far: Open) -> None:
     store = far()
     assert store.hold("worker") is not None

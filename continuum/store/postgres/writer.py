@@ -55,8 +55,8 @@ STOP: Final = "SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a WHE
 IDLE: Final = 1.0
 """Seconds after which a connection is looked at before it is used again."""
 
-HOLD_WAIT: Final = "1s"
-"""How long a lock is waited for: the session of a process that was killed ends a moment after it."""
+HOLD_WAIT: Final = "3s"
+"""How long a lock is waited for: the session of a process that was killed ends after what it was at."""
 
 HOLD_WAIT_AGAIN: Final = "10s"
 
