@@ -25,6 +25,8 @@ class Proxy:
         self.lose_answer = False  # it was carried out, and nobody is told
         self.lose_request = False  # it never arrived
         self.keep_request = False  # it arrives later, by :meth:`let_go`
+        self.flowing = threading.Event()  # while it is not set, nothing is forwarded and nothing is broken
+        self.flowing.set()
         self.cuts = 0
         self.unheard = b""  # what the server said to clients that had been cut off
         self.target = target
@@ -64,6 +66,7 @@ class Proxy:
 
     def close(self) -> None:
         """Let nobody through any more."""
+        self.flowing.set()
         _hang_up(self._door)
         self.cut()
         self.forget()
@@ -88,6 +91,7 @@ class Proxy:
     def _requests(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(CHUNK):
+                self.flowing.wait()
                 if self.lose_request:
                     self.lose_request = False
                     break
@@ -104,6 +108,7 @@ class Proxy:
     def _answers(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(CHUNK):
+                self.flowing.wait()
                 if self.lose_answer:
                     self.lose_answer = False
                     self._cut_off(client)

@@ -332,6 +332,19 @@ def test_what_is_known_to_have_taken_place_is_told_though_there_is_no_connection
     assert pairs_in(store) == [(b"a", b""), (b"b", b"")]
 
 
+def test_a_commit_that_the_network_holds_up_goes_on_when_that_does(proxy: Proxy, far: Open) -> None:
+    store = far()
+    store.commit([put(b"a")])
+    proxy.flowing.clear()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(store.commit, [new(b"b")])
+        with pytest.raises(TimeoutError):
+            waiting.result(0.1)
+        proxy.flowing.set()
+        assert waiting.result(TOO_LONG) == [True]
+    assert proxy.cuts == 0
+
+
 def test_whatever_the_network_does_each_commit_is_made_once(proxy: Proxy, far: Open) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
