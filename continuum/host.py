@@ -48,14 +48,14 @@ class AsyncEngine:
     """Durable execution in an asyncio or trio program. Use it as an async context manager.
 
     `store` is a path, a URL (``lmdb:///path``, ``postgresql://host/db``, ``memory://``) or a Store;
-    `workflows` are those it knows. With ``work=False`` it starts, sends and reads but executes nothing, and with ``create=False``
-    it refuses a store that is not there. With ``carried=True`` it also executes runs of workflows that it
-    does not know by the code that they carry, as a daemon does. It takes runs of its `queues`, and performs at most
-    `concurrency` steps at a time. ``durability="process"`` skips fsync: what was acknowledged survives
-    ``kill -9``, but a power cut may destroy the store. On leaving, steps in flight get `grace`
-    (seconds, a timedelta or text); what has not ended then is repeated by whoever goes on. With
-    ``continuations="auto"`` long runs are kept so that they can go on without a replay; with ``"off"`` they are
-    only where a workflow asks for it by Compact.
+    `workflows` are those it knows. With ``work=False`` it starts, sends and reads but executes nothing,
+    and with ``create=False`` it refuses a store that is not there. With ``carried=True`` it also executes
+    runs of workflows that it does not know by the code that they carry, as a daemon does. It takes runs of
+    its `queues`, and performs at most `concurrency` steps at a time. ``durability="process"`` skips fsync:
+    what was acknowledged survives ``kill -9``, but a power cut may destroy the store. On leaving,
+    steps in flight get `grace` (seconds, a timedelta or text); what has not ended then is repeated by whoever
+    goes on. With ``continuations="auto"`` long runs are kept so that they can go on without a replay; with
+    ``"off"`` they are only where a workflow asks for it by Compact.
 
     Raises on entering: StoreError and its kinds (StoreBusy where another worker has the store);
     on making: BadValue, NotAWorkflow.
