@@ -77,7 +77,7 @@ class Listener:
         known = None
         while True:
             found = link.execute(self._others, [self._writer.id]).fetchone()
-            if found != known:
+            if self._told(link) or found != known:  # what was told beside the answer is not waited for again
                 known = found
                 self._wake()
             while ready := selector.select(notify.HEARTBEAT):
