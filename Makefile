@@ -36,6 +36,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/twin.py
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/resume.py
+	$(BIN)/python benchmarks/backends.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -197,13 +197,19 @@ class Engine:
 
     def _wait(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         """Have something done on the engine's loop, and wait for it. Ctrl-C ends the wait, not the run."""
-        if self._portal is None:
-            raise StoreClosed("the engine is not open; use it in a block: `with Engine(...) as engine:`")
 
         async def call() -> T:
             return await function(*args, **kwargs)
 
-        future = self._portal.start_task_soon(call)
+        portal = self._portal  # another thread may be closing the engine
+        try:
+            future = None if portal is None else portal.start_task_soon(call)
+        except RuntimeError:
+            if self._portal is not None:
+                raise
+            future = None
+        if future is None:
+            raise StoreClosed("the engine is not open; use it in a block: `with Engine(...) as engine:`")
         try:
             while SLICE is not None and not future.done():
                 wait_for((future,), SLICE)

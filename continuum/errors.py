@@ -43,6 +43,7 @@
     * :exc:`StoreClosed`
     * :exc:`StoreMoved`
     * :exc:`CommitUnknown`
+    * :exc:`ViewLost`
     * :exc:`CorruptRecord`
     * :exc:`UnsupportedRecord`
     * :exc:`UnsupportedStore`
@@ -102,6 +103,7 @@ __all__ = [
     "UnsupportedRecord",
     "UnsupportedStore",
     "UsageError",
+    "ViewLost",
     "WrongState",
     "permanent",
 ]
@@ -371,6 +373,10 @@ class StoreMoved(StoreError):
 
 class CommitUnknown(StoreError):
     """A commit ended in an I/O error: whether it took place is unknown until the store is opened again."""
+
+
+class ViewLost(StoreError):
+    """The connection to a server was lost while the store was read: what was read is not whole, read again."""
 
 
 class CorruptRecord(StoreError):

@@ -48,15 +48,15 @@ PAYLOAD_LIMIT: Final = 16 * 1024 * 1024
 class AsyncEngine:
     """Durable execution in an asyncio or trio program. Use it as an async context manager.
 
-    `store` is a path, a URL (``lmdb:///path``, ``memory://``) or a Store; `workflows` are those it
-    knows. With ``work=False`` it starts, sends and reads but executes nothing, and with ``create=False``
-    it refuses a store that is not there. With ``carried=True`` it also executes runs of workflows that it
-    does not know by the code that they carry, as a daemon does. It takes runs of its `queues`, and performs at most
-    `concurrency` steps at a time. ``durability="process"`` skips fsync: what was acknowledged survives
-    ``kill -9``, but a power cut may destroy the store. On leaving, steps in flight get `grace`
-    (seconds, a timedelta or text); what has not ended then is repeated by whoever goes on. With
-    ``continuations="auto"`` long runs are kept so that they can go on without a replay; with ``"off"`` they are
-    only where a workflow asks for it by Compact.
+    `store` is a path, a URL (``lmdb:///path``, ``postgresql://host/db``, ``memory://``) or a Store;
+    `workflows` are those it knows. With ``work=False`` it starts, sends and reads but executes nothing,
+    and with ``create=False`` it refuses a store that is not there. With ``carried=True`` it also executes
+    runs of workflows that it does not know by the code that they carry, as a daemon does. It takes runs of
+    its `queues`, and performs at most `concurrency` steps at a time. ``durability="process"`` skips fsync:
+    what was acknowledged survives ``kill -9``, but a power cut may destroy the store. On leaving,
+    steps in flight get `grace` (seconds, a timedelta or text); what has not ended then is repeated by whoever
+    goes on. With ``continuations="auto"`` long runs are kept so that they can go on without a replay; with
+    ``"off"`` they are only where a workflow asks for it by Compact.
 
     Several engines may work on one store. What one has in hand when it dies the others go on with; they
     notice its death at once on the same machine, else when it has been silent for its `lease` (seconds,

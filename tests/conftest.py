@@ -1,17 +1,21 @@
 """What all tests share: async tests (`pytestmark = pytest.mark.anyio`) run on asyncio and on trio.
 
 ``--rounds N`` says how often the programs of `tests/crash` are killed, ``--runs N`` how many runs are at work
-meanwhile.
+meanwhile. A test that takes the fixture `where` or `open_engine` runs on LMDB and in memory; one that is marked
+`every_store` on PostgreSQL too. The server is started by the tests, unless ``TEST_POSTGRES_URL`` names another one.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from hosts import OpenEngine, opened
+from servers import URL_VARIABLE, Server, new_schema, pick, serving
 
 ROUNDS = 10
 RUNS = 200
@@ -44,10 +48,47 @@ def runs(request: pytest.FixtureRequest) -> int:
     return count
 
 
-@pytest.fixture(params=["lmdb", "memory"])
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Server]:
+    """A PostgreSQL of our own, which may be stopped and started again."""
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a PostgreSQL in which schemas may be made."""
+    url = os.environ.get(URL_VARIABLE)
+    return url if url is not None else request.getfixturevalue("postgres_server").url
+
+
+@pytest.fixture
+def schema(postgres_url: str) -> Iterator[str]:
+    """The URL of a store in a schema that nobody else uses."""
+    with new_schema(postgres_url) as name:
+        yield pick(postgres_url, name)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The stores on which a test runs."""
+    given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "where" in metafunc.fixturenames and not any(names == "where" or "where" in [*names] for names in given):
+        on_all = metafunc.definition.get_closest_marker("every_store") is not None
+        stores = ["lmdb", "memory", *(["postgresql"] if on_all else [])]
+        metafunc.parametrize("where", stores, indirect=True)
+
+
+@pytest.fixture
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A store that can be opened again, on disk and in memory."""
-    return str(tmp_path / "store") if request.param == "lmdb" else f"memory://{secrets.token_hex(8)}"
+    """A store that can be opened again, on disk, in memory, and on a server."""
+    match request.param:
+        case "lmdb":
+            return str(tmp_path / "store")
+        case "memory":
+            return f"memory://{secrets.token_hex(8)}"
+        case _:
+            url: str = request.getfixturevalue("schema")
+            return url
 
 
 @pytest.fixture(params=["asyncio", "trio"])

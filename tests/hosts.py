@@ -21,9 +21,9 @@ def opened(where: str | os.PathLike[str] | Store, *workflows: Workflow[..., Any]
     return Engine(where, workflows=workflows, **{"grace": 0.0, **options})
 
 
-def eventually(condition: Callable[[], object]) -> None:
+def eventually(condition: Callable[[], object], seconds: float = TOO_LONG) -> None:
     """Return as soon as the condition holds."""
-    deadline = time.monotonic() + TOO_LONG
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "what the test waits for did not come"
         time.sleep(0.002)

@@ -129,6 +129,7 @@ def test_a_steps_result_is_the_same_in_type_and_value_on_replay(open_engine: Ope
         assert getattr(value, "fold", 0) == getattr(VALUES[name], "fold", 0)
 
 
+@pytest.mark.every_store
 def test_a_steps_error_is_the_same_on_replay(open_engine: OpenEngine) -> None:
     seen: list[Any] = []
 
@@ -153,6 +154,7 @@ def test_a_steps_error_is_the_same_on_replay(open_engine: OpenEngine) -> None:
     assert [(type(cause), str(cause)) for _, cause in seen] == [(KeyError, "'reason'")] * 2
 
 
+@pytest.mark.every_store
 def test_arguments_and_payloads_arrive_as_they_were(open_engine: OpenEngine) -> None:
     @workflow
     def echoes(*args: Any, **kwargs: Any) -> Any:
@@ -229,6 +231,7 @@ def test_a_workflow_whose_own_result_cannot_be_loaded_fails(open_engine: OpenEng
         assert run.status() == "failed"
 
 
+@pytest.mark.every_store
 def test_what_is_published_cannot_be_read_back_before_and_can_after_it_ended(open_engine: OpenEngine) -> None:
     @workflow
     def publishes() -> Any:
@@ -305,6 +308,7 @@ def test_the_history_tells_every_completed_command_in_order(open_engine: OpenEng
     assert [step.at for step in history] == sorted(step.at for step in history)
 
 
+@pytest.mark.every_store
 def test_a_journal_is_read_from_any_number_and_no_further_than_asked(open_engine: OpenEngine) -> None:
     @workflow
     def does() -> Any:
@@ -336,6 +340,7 @@ def ends(fails: bool = False) -> Any:
         raise ValueError("as asked")
 
 
+@pytest.mark.every_store
 def test_runs_are_listed_newest_first_by_status_by_workflow_and_up_to_a_limit(open_engine: OpenEngine) -> None:
     with open_engine(waits, ends) as engine:
         for number in range(3):
@@ -367,6 +372,7 @@ def test_runs_get_ids_that_sort_by_the_time_of_their_start(open_engine: OpenEngi
         assert [run.id for run in engine.runs()] == ids[::-1]
 
 
+@pytest.mark.every_store
 def test_starting_an_id_again_gives_the_run_that_there_is(open_engine: OpenEngine) -> None:
     calls: list[int] = []
 
@@ -394,6 +400,7 @@ def order_of(open_engine: OpenEngine, starts: list[tuple[Invocation[Any], dict[s
         engine.until_idle()
 
 
+@pytest.mark.every_store
 def test_runs_of_higher_priority_are_taken_first_and_equal_ones_in_order(open_engine: OpenEngine) -> None:
     order: list[str] = []
 
@@ -406,6 +413,7 @@ def test_runs_of_higher_priority_are_taken_first_and_equal_ones_in_order(open_en
     assert order == ["b", "d", "a", "e", "c"]
 
 
+@pytest.mark.every_store
 def test_a_worker_takes_runs_of_its_queues_only(open_engine: OpenEngine) -> None:
     @workflow
     def plain() -> Any:
@@ -437,6 +445,7 @@ def test_a_delayed_run_is_pending_until_it_is_due(open_engine: OpenEngine) -> No
         assert late.status() == "pending"
 
 
+@pytest.mark.every_store
 def test_a_delay_survives_a_restart(open_engine: OpenEngine) -> None:
     with open_engine(work=False) as client:
         client.start(ends(), id="r", delay=0.05)

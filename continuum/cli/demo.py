@@ -24,6 +24,7 @@ from continuum.cli import output
 from continuum.cli.demo_proof import Plan, Proof, prove
 from continuum.cli.demo_workflow import python_files
 from continuum.cli.options import Settings, json_option, pass_settings, store_option
+from continuum.store.opening import without_secrets
 
 __all__ = ["demo"]
 
@@ -57,7 +58,7 @@ def demo(ctx: click.Context, settings: Settings, root: str | None, limit: int, k
         store = _absolute(settings.store) if settings.typed else str(traces / "store")
         proof = _shown(Plan(root or sysconfig.get_path("stdlib"), store, traces, limit))
         if keep:
-            output.note(f"kept in {traces}; try: continuum --store {store} show {proof.run_id}")
+            output.note(f"kept in {traces}; try: continuum --store {without_secrets(store)} show {proof.run_id}")
     if as_json:
         output.json({**asdict(proof), "ok": not proof.problems})
     else:

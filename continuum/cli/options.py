@@ -16,6 +16,7 @@ from continuum.blocking import Engine
 from continuum.checks import check_id, check_queue
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadValue, RunNotFound, StoreError, UsageError
+from continuum.store.opening import without_secrets
 
 __all__ = [
     "DEFAULT_STORE",
@@ -119,7 +120,7 @@ def client(settings: Settings, *, create: bool = False) -> Iterator[Engine]:
         try:
             yield engine
         except RunNotFound as error:
-            raise RunNotFound(error.run_id, settings.store) from None
+            raise RunNotFound(error.run_id, without_secrets(settings.store)) from None
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from continuum.door import check_lease
 from continuum.durations import NANOSECONDS, Duration
 from continuum.engine.lease import LEASE
 from continuum.host import DEFAULT_CONCURRENCY, AsyncEngine
+from continuum.store.opening import without_secrets
 from continuum.workflow import Workflow
 
 __all__ = ["run"]
@@ -206,7 +207,8 @@ def _watch_standard_input(ended: anyio.Event) -> None:
 
 def _announce(daemon: Daemon) -> None:
     names = ", ".join(workflow.name for workflow in daemon.workflows) or "that runs carry"
-    output.note(f"ready: store {daemon.store}, workflows {names}, queues {', '.join(daemon.queues)}")
+    place = without_secrets(daemon.store)
+    output.note(f"ready: store {place}, workflows {names}, queues {', '.join(daemon.queues)}")
     for workflow in daemon.workflows:
         if workflow.queue is not None and workflow.queue not in daemon.queues:
             output.note(f"runs of {workflow.name} wait in queue {workflow.queue!r}, which is not among these queues")

@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
 
-from continuum.errors import CommitUnknown, StoreClosed, StoreFull
+from continuum.errors import CommitUnknown, StoreClosed, StoreFull, ViewLost
 from continuum.store.ledger import Plan
 from continuum.store.protocol import Batch, Store, View
 from continuum.store.switching import Turn
@@ -47,6 +47,7 @@ class Job(Generic[T]):
 
     def ask(self, view: View) -> list[Batch]:
         """Have the batches made; an error ends the job."""
+        self.error = None
         try:
             self._planned = self._plans(view)
         except Exception as error:
@@ -126,7 +127,8 @@ class Committer:
         while jobs:
             again = self._carry_out(jobs)
             done = [job for job in jobs if job not in again] if again else jobs
-            self._deliver(done)
+            if done:
+                self._deliver(done)
             jobs = again
 
     def _carry_out(self, jobs: list[Job[Any]]) -> list[Job[Any]]:
@@ -139,6 +141,8 @@ class Committer:
                     asked = [job.ask(view) for job in jobs]
                 batches = [batch for batches in asked for batch in batches]
                 applied = iter(self._store.commit(batches) if batches else ())
+        except ViewLost:  # by now the store can be reached again
+            return jobs
         except Exception as error:
             if isinstance(error, CommitUnknown | StoreFull):
                 self._broken = error

@@ -15,12 +15,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, TypeAlias
 
 import lmdb
 
 from continuum.errors import CommitUnknown, ContinuumError, ForkedStore, StoreClosed, StoreError
 from continuum.store import directory, switching, trouble
+from continuum.store.notify import Listener
 from continuum.store.system import system
 from continuum.store.watchers import Watchers
 
@@ -58,7 +60,8 @@ class Environment:
         self._lmdb = _open(path, durability, map_size)
         self._known = int(self._lmdb.info()["last_txnid"])
         self._foreign = False
-        self.watchers = Watchers(system.bells_in(os.path.join(path, directory.NOTIFY)), self._moved)
+        self._bells = system.bells_in(os.path.join(path, directory.NOTIFY))
+        self.watchers = Watchers(partial(Listener, self._bells, self._moved))
 
     # Coming and going
 
@@ -111,7 +114,14 @@ class Environment:
             with contextlib.suppress(lmdb.Error):
                 self._lmdb.sync(True)
         self.watchers.close()
+        self._bells.close()
         self._lmdb.close()
+
+    def announce(self, owner: object) -> None:
+        """Tell everybody but `owner`, here and in other processes, that something was committed."""
+        listener = self.watchers.listener
+        self._bells.ring(listener.address if listener is not None else None)
+        self.watchers.wake_others(owner)
 
     def discard(self) -> None:
         """Close, in a forked child, the copy of an environment that nobody was using at the fork."""

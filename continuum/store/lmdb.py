@@ -76,7 +76,7 @@ class LmdbStore:
         results: list[bool] = []
         self._environment.write(lambda txn: _apply(txn, batches, results))
         if any(applied and batch.notify for applied, batch in zip(results, batches, strict=True)):
-            self._environment.watchers.announce(self)
+            self._environment.announce(self)
         return results
 
     def watch(self, wake: Callable[[], None]) -> Watch:

@@ -14,9 +14,12 @@ from continuum.store.lmdb import LmdbStore
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Store
 
-__all__ = ["open_store"]
+__all__ = ["open_store", "without_secrets"]
 
 SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+
+USER_SECRET: Final = re.compile(r"(://[^:/?]*:).*@", re.DOTALL)
+QUERY_SECRET: Final = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 _spaces: dict[str, Space] = {}
 _guard = threading.Lock()
@@ -26,8 +29,9 @@ def open_store(where: str | os.PathLike[str] | Store, *, durability: str = "powe
     """The store at a path, at a URL, or the one given.
 
     ``lmdb:///absolute/path`` is the same as the path. ``memory://`` is a new store in memory, and
-    ``memory://name`` the one of that name in this process. Raises BadValue for anything that is none
-    of these, and StoreError as :class:`LmdbStore` does.
+    ``memory://name`` the one of that name in this process. ``postgresql://user@host/database`` is a
+    schema of a database, ``continuum`` unless the URL ends with ``?schema=name``. Raises BadValue for
+    anything that is none of these, and StoreError where the store cannot be used.
 
         store = open_store("./state")
     """
@@ -45,6 +49,17 @@ def open_store(where: str | os.PathLike[str] | Store, *, durability: str = "powe
         known = ", ".join(f"{name}://" for name in OPENERS)
         raise BadValue(f"a store is a path or a URL that begins with one of {known}, not with {scheme}://")
     return opener(rest, durability, create)
+
+
+def without_secrets(where: str) -> str:
+    """The path or URL of a store as it may be shown: with stars for a password.
+
+    >>> without_secrets("postgresql://shop:s3cret@db/orders")
+    'postgresql://shop:***@db/orders'
+    """
+    if SCHEME.fullmatch(where) is None:
+        return where
+    return QUERY_SECRET.sub(r"\1***", USER_SECRET.sub(r"\1***@", where))
 
 
 def _given(where: Store) -> Store:
@@ -74,8 +89,13 @@ def _open_memory(name: str, durability: str, create: bool) -> Store:
 
 
 def _open_postgres(rest: str, durability: str, create: bool) -> Store:
-    # The rest may hold a password.
-    raise StoreError("stores in PostgreSQL are not available in this version of continuum")
+    try:
+        from continuum.store.postgres import PostgresStore  # what it needs is an extra
+    except ImportError as error:
+        raise StoreError(
+            f"a store in PostgreSQL needs an extra: pip install 'continuum-engine[postgres]' ({error})"
+        ) from error
+    return PostgresStore(f"postgresql://{rest}", durability=durability, create=create)
 
 
 OPENERS: Final[dict[str, Callable[[str, str, bool], Store]]] = {

@@ -35,7 +35,7 @@ class Batch:
 
 
 class View(Protocol):
-    """A consistent picture of the store as it was when the view was opened."""
+    """A consistent picture of the store as it was at one moment: when the view was opened, or first read from."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value at `key`, or None."""
@@ -64,7 +64,11 @@ class Watch(Protocol):
 
 
 class Hold(Protocol):
-    """A named lock taken by :meth:`Store.hold`; it ends with the process, however that ends."""
+    """A named lock taken by :meth:`Store.hold`; it ends with the process, however that ends.
+
+    Where the store is on a server it can be lost to another process with the connection. Nothing is
+    committed then any more: the store raises StoreBusy.
+    """
 
     def release(self) -> None:
         """Give the lock back. May be called more than once."""
@@ -81,7 +85,11 @@ class Store(Protocol):
         """Where the store is, for people: a path or a URL without secrets."""
 
     def view(self) -> AbstractContextManager[View]:
-        """A consistent picture to read from, to be closed soon."""
+        """A consistent picture to read from, to be closed soon.
+
+        Where the store is on a server, reading and leaving the view raise ViewLost if the connection
+        broke: whatever was made of what was read is to be thrown away, and read again from a new view.
+        """
 
     def commit(self, batches: Sequence[Batch]) -> list[bool]:
         """Apply each batch whose checks hold; all that was applied is durable on return.

@@ -1,17 +1,17 @@
-"""Who is to be woken after a commit: in this process by a call, in others by their bells."""
+"""Who is to be woken in this process after a commit. How one hears of the commits of others is a backend's matter."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
 
-from continuum.store.bells import Bells
-from continuum.store.notify import Listener
-
-__all__ = ["Watcher", "Watchers", "call"]
+__all__ = ["Ear", "Watcher", "Watchers", "call"]
 
 log = logging.getLogger("continuum.store")
+
+E = TypeVar("E", bound="Ear")
 
 
 def call(wake: Callable[[], None]) -> None:
@@ -25,7 +25,7 @@ def call(wake: Callable[[], None]) -> None:
 class Watcher:
     """A handle's registration (see :class:`continuum.store.protocol.Watch`)."""
 
-    def __init__(self, watchers: Watchers, owner: object, wake: Callable[[], None]) -> None:
+    def __init__(self, watchers: Watchers[Any], owner: object, wake: Callable[[], None]) -> None:
         self._watchers = watchers
         self.owner = owner
         self.wake = wake
@@ -34,22 +34,29 @@ class Watcher:
         self._watchers.remove(self)
 
 
-class Watchers:
-    """All registrations of one store in this process. A listener runs while there are any."""
+class Ear(Protocol):
+    """What listens for the commits of others, on a thread of its own."""
 
-    def __init__(self, bells: Bells, moved: Callable[[], bool]) -> None:
-        self._bells = bells
-        self._moved = moved
+    def stop(self) -> None:
+        """Listen no more."""
+        ...
+
+
+class Watchers(Generic[E]):
+    """All registrations of one store in this process. `listen(wake)` is called to listen while there are any."""
+
+    def __init__(self, listen: Callable[[Callable[[], None]], E]) -> None:
+        self._listen = listen
         self._lock = threading.Lock()
         self._watchers: tuple[Watcher, ...] = ()
-        self._listener: Listener | None = None
+        self.listener: E | None = None
 
     def add(self, owner: object, wake: Callable[[], None]) -> Watcher:
         watcher = Watcher(self, owner, wake)
         with self._lock:
             self._watchers += (watcher,)
-            if self._listener is None:
-                self._listener = Listener(self._bells, self._moved, self._wake_all)
+            if self.listener is None:
+                self.listener = self._listen(self._wake_all)
         return watcher
 
     def remove(self, watcher: Watcher) -> None:
@@ -61,14 +68,12 @@ class Watchers:
     def _keep(self, wanted: Callable[[Watcher], bool]) -> None:
         with self._lock:
             self._watchers = tuple(filter(wanted, self._watchers))
-            if not self._watchers and self._listener is not None:
-                self._listener.stop()
-                self._listener = None
+            if not self._watchers and self.listener is not None:
+                self.listener.stop()
+                self.listener = None
 
-    def announce(self, owner: object) -> None:
-        """Tell everybody but `owner` that something was committed."""
-        listener = self._listener
-        self._bells.ring(listener.address if listener is not None else None)
+    def wake_others(self, owner: object) -> None:
+        """Wake all but those of `owner`, who has committed."""
         for watcher in self._watchers:
             if watcher.owner is not owner:
                 call(watcher.wake)
@@ -79,4 +84,3 @@ class Watchers:
 
     def close(self) -> None:
         self._keep(lambda _: False)
-        self._bells.close()

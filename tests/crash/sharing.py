@@ -4,6 +4,8 @@ usage: sharing.py STORE work                 work until standard input ends
        sharing.py STORE use NAME COUNT       start runs, answer each, print what they lead to
        sharing.py STORE wait NAME            start a run, print what it leads to when somebody has answered
 
+Steps leave their traces in the file that $EFFECTS names.
+
 Nobody looks into the store now and then by himself here: without wake-ups between processes nothing goes on.
 """
 
@@ -12,7 +14,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from continuum import Engine, Receive, Save, workflow
@@ -75,7 +76,7 @@ def use(store: str, name: str, count: str) -> None:
     """Start runs and answer each, one after the other."""
     with Engine(store, work=False) as client:
         for number in range(int(count)):
-            run = client.start(asks(effects_of(store), f"{name}-{number}"), id=f"{name}-{number}")
+            run = client.start(asks(effects_of(), f"{name}-{number}"), id=f"{name}-{number}")
             run.send("answer", number)
             print(run.result(), flush=True)
 
@@ -83,14 +84,14 @@ def use(store: str, name: str, count: str) -> None:
 def wait(store: str, name: str) -> None:
     """Start a run that somebody else answers."""
     with Engine(store, work=False) as client:
-        run = client.start(asks(effects_of(store), name), id=name)
+        run = client.start(asks(effects_of(), name), id=name)
         print("waiting", flush=True)
         print(run.result(), flush=True)
 
 
-def effects_of(store: str) -> str:
-    """The file in which the steps of a store leave their traces."""
-    return str(Path(store).with_name("effects"))
+def effects_of() -> str:
+    """The file in which steps leave their traces."""
+    return os.environ["EFFECTS"]
 
 
 if __name__ == "__main__":

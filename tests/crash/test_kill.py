@@ -27,25 +27,28 @@ ROOT = Path(continuum.__file__).parent.parent
 PROGRAM = Path(__file__).with_name("stepping.py")
 
 VARIANTS = [
-    ("one_by_one", "thread", 1),
-    ("one_by_one", "async", 1),
-    ("one_by_one", "inline", 1),
-    ("one_by_one", "process", 1),
-    ("side_by_side", "thread", LIMIT),
-    ("side_by_side", "async", LIMIT),
-    ("side_by_side", "process", LIMIT),
-    ("with_pauses", "thread", 1),
-    ("in_generations", "thread", 1),
-    ("compacting", "thread", 1),
-    ("kept", "thread", 1),
+    ("one_by_one", "thread", 1, "lmdb"),
+    ("one_by_one", "async", 1, "lmdb"),
+    ("one_by_one", "inline", 1, "lmdb"),
+    ("one_by_one", "process", 1, "lmdb"),
+    ("side_by_side", "thread", LIMIT, "lmdb"),
+    ("side_by_side", "async", LIMIT, "lmdb"),
+    ("side_by_side", "process", LIMIT, "lmdb"),
+    ("with_pauses", "thread", 1, "lmdb"),
+    ("in_generations", "thread", 1, "lmdb"),
+    ("compacting", "thread", 1, "lmdb"),
+    ("kept", "thread", 1, "lmdb"),
+    ("one_by_one", "inline", 1, "postgresql"),
+    ("side_by_side", "thread", LIMIT, "postgresql"),
+    ("with_pauses", "thread", 1, "postgresql"),
 ]
 
 
 class Killings:
     """One run after another, worked on by a program that is killed again and again."""
 
-    def __init__(self, directory: Path, variant: str, executor: str, in_flight: int) -> None:
-        self.store = str(directory / "store")
+    def __init__(self, store: str, directory: Path, variant: str, executor: str, in_flight: int) -> None:
+        self.store = store
         self.directory = directory
         self.workflow = stepping.WORKFLOWS[variant]
         self.executor = executor
@@ -136,15 +139,15 @@ class Killings:
             before = recorded
 
 
-@pytest.mark.parametrize(("variant", "executor", "in_flight"), VARIANTS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("variant", "executor", "in_flight", "where"), VARIANTS, ids=str, indirect=["where"])
 def test_every_steps_effect_is_there_and_repeated_only_where_a_kill_hit_it(
-    tmp_path: Path, rounds: int, variant: str, executor: str, in_flight: int, record_property: Any
+    tmp_path: Path, where: str, rounds: int, variant: str, executor: str, in_flight: int, record_property: Any
 ) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     record_property("seed", seed)
     chance = random.Random(seed)
-    killings = Killings(tmp_path, variant, executor, in_flight)
+    killings = Killings(where, tmp_path, variant, executor, in_flight)
     while killings.kills < rounds:
         name = killings.start()
         while not killings.live(name, chance.uniform(0, killings.pace)):

@@ -33,10 +33,13 @@ FOR_EVER = 3600.0
 Crew = Callable[..., "subprocess.Popen[str]"]
 
 
-@pytest.fixture(params=["lmdb"])
+@pytest.fixture(params=["lmdb", "postgresql"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where the store is: a backend that processes share."""
-    return str(tmp_path / "store")
+    if request.param == "lmdb":
+        return str(tmp_path / "store")
+    url: str = request.getfixturevalue("schema")
+    return url
 
 
 @pytest.fixture

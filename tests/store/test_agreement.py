@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import tempfile
+import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
 import pytest
+from hosts import TOO_LONG
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from servers import new_schema, pick
 
 from continuum.errors import BadValue, StoreClosed
-from continuum.store import Batch, LmdbStore, MemoryStore, Store, View
+from continuum.store import Batch, LmdbStore, MemoryStore, Store, View, open_store
 from continuum.store.bounds import LONGEST_KEY, STAMP
 from continuum.store.memory import Space
+from continuum.store.postgres import PostgresStore
 
 Model = dict[bytes, bytes]
 
@@ -25,7 +30,7 @@ keys = st.one_of(
     st.just(STAMP + b"!"),
 )
 edges = st.one_of(st.none(), keys, st.just(b""), st.just(b"a" * 600))
-values = st.binary(max_size=3) | st.just(b"v" * 5000)
+values = st.binary(max_size=3) | st.sampled_from([b"v" * 5000, b"w" * 300_000])
 bad_keys = st.sampled_from([b"", b"k" * (LONGEST_KEY + 1), STAMP])
 
 
@@ -68,14 +73,15 @@ class Agreement(RuleBasedStateMachine):
         self.views: list[tuple[View, Model]] = []
         self.model: Model = {}
         self.store = self.open()
+        self.other = self.open()
 
     def open(self) -> Store:
         raise NotImplementedError
 
-    @rule(commit=st.lists(batches(), max_size=5))
-    def commit(self, commit: list[Batch]) -> None:
+    @rule(commit=st.lists(batches(), max_size=5), by_other=st.booleans())
+    def commit(self, commit: list[Batch], by_other: bool) -> None:
         expected = [apply_to(self.model, batch) for batch in commit]
-        assert self.store.commit(commit) == expected
+        assert (self.other if by_other else self.store).commit(commit) == expected
 
     @rule(data=st.data(), value=values)
     def commit_on_what_is_there(self, data: st.DataObject, value: bytes) -> None:
@@ -94,7 +100,9 @@ class Agreement(RuleBasedStateMachine):
     @precondition(lambda self: len(self.views) < 3)
     @rule()
     def open_view(self) -> None:
-        self.views.append((self.stack.enter_context(self.store.view()), dict(self.model)))
+        view = self.stack.enter_context(self.store.view())
+        assert view.get(b"a") == self.model.get(b"a")  # the picture is taken by now
+        self.views.append((view, dict(self.model)))
 
     @rule(
         prefix=keys | st.just(b""), start=edges, stop=edges, limit=st.none() | st.integers(0, 4), reverse=st.booleans()
@@ -122,10 +130,11 @@ class Agreement(RuleBasedStateMachine):
     @rule()
     def reopen(self) -> None:
         self.close_views()
-        self.store.close()
-        with pytest.raises(StoreClosed):
-            self.store.commit([])
-        self.store = self.open()
+        for store in (self.store, self.other):
+            store.close()
+            with pytest.raises(StoreClosed):
+                store.commit([])
+        self.store, self.other = self.open(), self.open()
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
@@ -135,6 +144,7 @@ class Agreement(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.stack.close()
         self.store.close()
+        self.other.close()
 
 
 class MemoryAgreement(Agreement):
@@ -161,25 +171,95 @@ class LmdbAgreement(Agreement):
         self.directory.cleanup()
 
 
+class PostgresAgreement(Agreement):
+    url: ClassVar[str]
+
+    def __init__(self) -> None:
+        self.schema = ExitStack()
+        self.name = self.schema.enter_context(new_schema(self.url))
+        super().__init__()
+
+    def open(self) -> Store:
+        return PostgresStore(pick(self.url, self.name), durability="process")
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.schema.close()
+
+
+@pytest.fixture
+def in_small_pieces(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read and written has to be put together from several answers and calls."""
+    monkeypatch.setattr("continuum.store.postgres.view.ROWS", (2, 3))
+    monkeypatch.setattr("continuum.store.postgres.view.BYTES", 6_000)
+    monkeypatch.setattr("continuum.store.postgres.waves.LARGEST", 9_000)
+    monkeypatch.setattr(PostgresAgreement, "url", postgres_url, raising=False)
+
+
 HISTORIES = settings(
-    max_examples=100, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100,
+    stateful_step_count=25,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 
 TestMemory = MemoryAgreement.TestCase
 TestMemory.settings = HISTORIES
 TestLmdb = LmdbAgreement.TestCase
 TestLmdb.settings = HISTORIES
+TestPostgres = pytest.mark.usefixtures("in_small_pieces")(PostgresAgreement.TestCase)
+TestPostgres.settings = settings(HISTORIES, max_examples=50)
 
 
-@pytest.mark.parametrize("backend", ["memory", "lmdb"])
-def test_a_prefix_reaches_to_its_last_key_and_no_further(path: str, backend: str) -> None:
-    store = MemoryStore() if backend == "memory" else LmdbStore(path)
+@pytest.fixture
+def store(where: str) -> Iterator[Store]:
+    """A store of each kind."""
+    made = open_store(where, durability="process")
+    yield made
+    made.close()
+
+
+@pytest.mark.every_store
+def test_a_prefix_reaches_to_its_last_key_and_no_further(store: Store) -> None:
     inside = [b"a", *(b"a" + b"\xff" * count for count in range(1, 500, 50))]
     store.commit([Batch(puts=[(key, b"") for key in [*inside, b"b", b"Z\xff"]])])
     with store.view() as view:
         assert [key for key, _ in view.scan(b"a")] == inside
         assert [key for key, _ in view.scan(b"a", reverse=True)] == inside[::-1]
-    store.close()
+
+
+@pytest.mark.every_store
+def test_a_name_is_held_by_one_handle_until_it_lets_go(where: str) -> None:
+    first, second = open_store(where), open_store(where)
+    hold = first.hold("a name/ä")
+    assert hold is not None
+    assert second.hold("a name/ä") is None
+    assert first.hold("a name/ä") is None
+    assert second.hold("another") is not None
+    hold.release()
+    hold.release()
+    assert second.hold("a name/ä") is not None
+    second.close()
+    assert first.hold("a name/ä") is not None
+    with pytest.raises(BadValue):
+        first.hold("")
+    first.close()
+
+
+@pytest.mark.every_store
+def test_a_commit_that_says_so_wakes_other_handles(where: str) -> None:
+    first, second = open_store(where), open_store(where)
+    woken = threading.Event()
+    watch = second.watch(woken.set)
+    for number in range(3):
+        first.commit([Batch(puts=[(b"k", b"%d" % number)], notify=True)])
+        assert woken.wait(TOO_LONG)
+        woken.clear()
+    watch.close()
+    watch.close()
+    first.close()
+    second.close()
 
 
 @pytest.mark.parametrize("count", [0, 5, 1000])

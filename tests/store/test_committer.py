@@ -1,4 +1,7 @@
-"""The thread that commits, at the end of its process. Its rounds are tested with the engines that use it."""
+"""The thread that commits: when a view is lost, and at the end of its process.
+
+Its rounds are tested with the engines that use it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import pytest
+from hosts import TOO_LONG
 
 import continuum
+from continuum.errors import ViewLost
+from continuum.store import Batch, MemoryStore, View
+from continuum.store.committer import Committer, Job
 
 ROOT = Path(continuum.__file__).parent.parent
 
@@ -44,3 +55,52 @@ def test_a_process_that_ends_lets_a_commit_under_way_come_to_its_end() -> None:
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "committed\n", "")
+
+
+class Failing:
+    """A view that fails, and says so when it is left too."""
+
+    def __enter__(self) -> Failing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        raise ViewLost("the server is gone")
+
+    def get(self, key: bytes) -> bytes | None:
+        raise ViewLost("the server is gone")
+
+
+class Losing(MemoryStore):
+    """A store whose first views are lost."""
+
+    views = 0
+
+    def view(self) -> Any:
+        self.views += 1
+        return Failing() if self.views < 3 else super().view()
+
+
+@pytest.mark.parametrize("swallows", [True, False])
+def test_plans_are_asked_again_when_the_view_was_lost_whatever_they_made_of_it(swallows: bool) -> None:
+    store, asked = Losing(), 0
+    delivered: SimpleQueue[list[Job[Any]]] = SimpleQueue()
+
+    def plan(view: View) -> tuple[Batch, str]:
+        nonlocal asked
+        asked += 1
+        try:
+            assert view.get(b"k") is None
+        except ViewLost:
+            if not swallows:
+                raise
+            return Batch(puts=[(b"k", b"wrong")]), "wrong"
+        return Batch(puts=[(b"k", b"right")]), "right"
+
+    committer = Committer(store, delivered.put)
+    committer.submit(Job(lambda view: [plan(view)], lambda job: None))
+    (job,) = delivered.get(timeout=TOO_LONG)
+    committer.close()
+    assert job.result() == "right"
+    assert asked == 3
+    with store.view() as view:
+        assert view.get(b"k") == b"right"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from continuum.errors import BadValue, StoreError, UnsupportedStore
 from continuum.store import Batch, LmdbStore, MemoryStore, Store, open_store
+from continuum.store.opening import without_secrets
 
 
 def read(store: Store) -> bytes | None:
@@ -79,7 +82,33 @@ def test_a_durability_that_does_not_exist_is_refused_for_every_store() -> None:
         open_store("memory://", durability="maybe")
 
 
-def test_postgres_is_refused_without_telling_the_password() -> None:
-    with pytest.raises(StoreError, match="PostgreSQL") as caught:
+def test_postgres_without_its_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith("continuum.store.postgres")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(StoreError, match=r"pip install 'continuum-engine\[postgres\]'") as caught:
         open_store("postgresql://user:secret@host/db")
     assert "secret" not in str(caught.value)
+
+
+def test_the_package_is_imported_without_psycopg(output: Callable[..., str]) -> None:
+    loaded = "say([name for name in sys.modules if 'psycopg' in name or 'postgres' in name])"
+    assert output(loaded, "no path") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("where", "shown"),
+    [
+        ("./state", "./state"),
+        ("a:b@c", "a:b@c"),
+        ("lmdb:///a:b@c", "lmdb:///a:b@c"),
+        ("postgresql://host/db", "postgresql://host/db"),
+        ("postgresql://u@host/db?schema=s", "postgresql://u@host/db?schema=s"),
+        ("postgresql://u:secret@host/db", "postgresql://u:***@host/db"),
+        ("postgresql://u:se/c@r:e?t@host/db", "postgresql://u:***@host/db"),
+        ("postgresql://host/db?password=secret&schema=s", "postgresql://host/db?password=***&schema=s"),
+        ("postgresql://host/db?schema=s&sslpassword=secret", "postgresql://host/db?schema=s&sslpassword=***"),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(where: str, shown: str) -> None:
+    assert without_secrets(where) == shown

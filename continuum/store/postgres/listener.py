@@ -1,0 +1,90 @@
+"""Wake-ups between processes: a thread that is told of commits by the server, and that looks now and then.
+
+A notification can be lost with the connection it would have come by. So it is also looked from time to
+time whether anybody else has committed, and everybody is woken when a connection has been made.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from continuum.store import notify
+from continuum.store.postgres.address import Address
+from continuum.store.postgres.links import Link, connect, part
+from continuum.store.postgres.trouble import FIRST_PAUSE, LONGEST_PAUSE
+from continuum.store.postgres.writer import Writer, channel
+
+__all__ = ["Listener"]
+
+logger = logging.getLogger("continuum.store")
+
+OTHERS: Any = "SELECT count(*), sum(turn) FROM {schema}.writers WHERE id <> %s"
+"""What is another value when anybody else has committed."""
+
+
+class Listener:
+    """A thread that calls `wake` after a commit, with `notify`, by another handle than the writer's."""
+
+    def __init__(self, address: Address, durability: str, writer: Writer, wake: Callable[[], None]) -> None:
+        self._address = address
+        self._durability = durability
+        self._writer = writer
+        self._wake = wake
+        self._others = sql.SQL(OTHERS).format(schema=sql.Identifier(address.schema)).as_bytes()
+        self._stopper, self._stopped = socket.socketpair()
+        threading.Thread(target=self._run, name="continuum-listener", daemon=True).start()
+
+    def stop(self) -> None:
+        """Let the thread end. It is not waited for: it may be the one that calls, or wait for the caller."""
+        with suppress(OSError):
+            self._stopper.send(b"\0")
+
+    def _run(self) -> None:
+        pause, stopped = FIRST_PAUSE, False
+        with self._stopper, self._stopped, selectors.DefaultSelector() as selector:
+            selector.register(self._stopped, selectors.EVENT_READ)
+            while not stopped:
+                try:
+                    link = connect(self._address, self._durability)
+                except psycopg.Error:
+                    stopped = bool(selector.select(pause))
+                    pause = min(2 * pause, LONGEST_PAUSE)
+                    continue
+                pause, descriptor = FIRST_PAUSE, link.fileno()
+                selector.register(descriptor, selectors.EVENT_READ)
+                try:
+                    stopped = self._listen(link, selector)
+                except psycopg.Error as error:
+                    text = self._address.without_secrets(" ".join(str(error).split()))
+                    logger.warning("nobody tells of commits to %s any more: %s", self._address.location, text)
+                finally:
+                    selector.unregister(descriptor)  # by number: a lost connection has none
+                    part(link)
+
+    def _listen(self, link: Link, selector: selectors.BaseSelector) -> bool:
+        """Wait on the connection; True when it was stopped."""
+        link.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel(self._address))))
+        self._writer.refresh()
+        known = None
+        while True:
+            found = link.execute(self._others, [self._writer.id]).fetchone()
+            if self._told(link) or found != known:  # what was told beside the answer is not waited for again
+                known = found
+                self._wake()
+            while ready := selector.select(notify.HEARTBEAT):
+                if any(key.fileobj is self._stopped for key, _ in ready):
+                    return True
+                if self._told(link):
+                    self._wake()
+
+    def _told(self, link: Link) -> bool:
+        return any(note.payload != str(self._writer.id) for note in list(link.notifies(timeout=0)))
