@@ -27,7 +27,6 @@ from continuum.engine.effects import Effects
 from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
 from continuum.engine.lookout import Lookout
-from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Event, StepDone, TimerFired
 from continuum.engine.steps import Performer
 from continuum.engine.sweeper import Sweeper
@@ -101,11 +100,11 @@ class Scheduler:
         self.performer = Performer(self._step_landed, ledger.codec, concurrency=concurrency)
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
-        self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._has, self._resume)
+        self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._has, self._load)
         self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
         self.sweeper = Sweeper(committer)
         self._lookout = Lookout(self, self._worklist)
-        self._intake = Intake(registry, self._worklist, self.keeping.load)
+        self._intake = Intake(registry, self._worklist, self.keeping)
         self._effects = Effects(self)
         self._settled = settled
         self._window = max(WINDOW, 2 * concurrency)
@@ -134,6 +133,7 @@ class Scheduler:
             self.keeping.close()
             for active in self._memory:
                 active.discard()
+                self.keeping.forget(active)
             for idle in self._idlers:
                 idle.set()
 
@@ -228,7 +228,7 @@ class Scheduler:
         known = self._registry.get(name)
         return known is not None and known.version == version
 
-    def _resume(self, record: RunRecord, continuation: Continuation) -> Machine | None:
+    def _load(self, record: RunRecord, continuation: Continuation) -> object:
         return self.keeping.load(record, continuation)
 
     # Taking up
@@ -247,6 +247,9 @@ class Scheduler:
 
     def _take_up(self, taken: Taken) -> None:
         active = self._intake.take_up(taken, self.clock())
+        if active is None:
+            self._lookout.reclaim(taken.record.id)
+            return
         self.keeping.begin(active, taken)
         self._runs[active.id] = active
         self._memory.add(active)

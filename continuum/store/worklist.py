@@ -24,9 +24,9 @@ from continuum.store.ledger import Ledger
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Continuation, Message, Refusal, RunEnd, RunRecord, RunState, read, write
 
-__all__ = ["Nudge", "Resume", "Taken", "Worklist"]
+__all__ = ["Load", "Nudge", "Taken", "Worklist"]
 
-Resume: TypeAlias = Callable[[RunRecord, Continuation], Any]
+Load: TypeAlias = Callable[[RunRecord, Continuation], Any]
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class Worklist:
         token: bytes,
         queues: Sequence[str],
         wanted: Callable[[str], bool],
-        resume: Resume | None = None,
+        load: Load | None = None,
     ) -> None:
         self._ledger = ledger
         self.codec = ledger.codec
@@ -77,7 +77,7 @@ class Worklist:
         self.token = token
         self._queues = queues
         self._wanted = wanted  # whether the worker has that workflow and version
-        self._resume = resume  # loads a continuation, or raises why it cannot be used
+        self._load_state = load  # loads a continuation, or raises why it cannot be used
 
     # Finding and claiming
 
@@ -191,8 +191,8 @@ class Worklist:
             found = taken.continuation = self._ledger.continuation(view, record.id)
             if found is None and record.compacted:
                 raise CorruptRecord("the continuation is missing that stands for the history that was deleted")
-            if found is not None and self._resume is not None and (record.compacted or not taken.state.rewind):
-                taken.resumed = self._resume(record, found)
+            if found is not None and self._load_state is not None and (record.compacted or not taken.state.rewind):
+                taken.resumed = self._load_state(record, found)
         except Exception as error:  # any code of the user's may run in a pickle
             if record.compacted:
                 raise

@@ -37,6 +37,7 @@ from continuum import (
     workflow,
 )
 from continuum.engine import scheduler
+from continuum.engine.continuation import Stale
 from continuum.engine.keeping import upkeep
 from continuum.engine.machine import replay
 from continuum.store import keys, leavings
@@ -645,3 +646,24 @@ def test_a_fault_in_keeping_blocks_the_run_and_no_other(monkeypatch: pytest.Monk
         engine.until_idle()
         assert run.status() == "blocked"
         assert "a fault of ours" in run.describe().reason
+
+
+@pytest.mark.usefixtures("soon")
+def test_where_a_state_cannot_be_entered_the_history_is_replayed(
+    monkeypatch: pytest.MonkeyPatch, replayed: list[int]
+) -> None:
+    space = Space()
+    with opened(MemoryStore(space), steps) as engine:
+        engine.start(steps(50), id="r")
+        engine.until_idle()
+        eventually(lambda: kept(space) is not None)
+    replayed.clear()
+
+    def fails(*args: Any) -> Any:
+        raise Stale("it cannot be entered again")
+
+    monkeypatch.setattr("continuum.engine.keeping.keeper.resume", fails)
+    with opened(MemoryStore(space), steps) as engine:
+        engine.run("r").send("answer", "yes")
+        assert engine.run("r").result(TOO_LONG) == (sum(len(text(n)) for n in range(50)), "yes")
+    assert replayed == [50]

@@ -23,14 +23,14 @@ from continuum.engine.active import NEVER, Active
 from continuum.engine.continuation.frames import adopt
 from continuum.engine.continuation.refusal import Refused, Stale
 from continuum.engine.intake import machine_of
-from continuum.engine.keeping.capture import capture, load, twin_body
+from continuum.engine.keeping.capture import Loaded, capture, load, resume, twin_body
 from continuum.engine.keeping.changeover import Changeover, Pairs
 from continuum.engine.keeping.upkeep import LONG, Upkeep
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.requests import HistoryDropped
 from continuum.errors import CompactRefused
-from continuum.journal import Entry, Outcome
+from continuum.journal import Entry, Outcome, RunId
 from continuum.store.codec import unseal
 from continuum.store.committer import Job, single
 from continuum.store.records import Continuation, Refusal, RunRecord
@@ -62,26 +62,42 @@ class Keeper:
         self._auto = auto
         self._line: deque[tuple[Active, Changeover]] = deque()  # to be replayed on the thread, one at a time
         self._thread: threading.Thread | None = None
+        self._unfit: dict[RunId, tuple[str, int]] = {}  # why one cannot be used though it was loaded, and of when it is
         self._replaying: Changeover | None = None
         self.at_work = 0
         """How many runs are changing over to twins."""
 
     # A run is taken up
 
-    def load(self, record: RunRecord, continuation: Continuation) -> Machine | None:
-        """The run's machine as the continuation holds it. Raises why it cannot be used. May be called on any thread."""
+    def load(self, record: RunRecord, continuation: Continuation) -> Loaded | None:
+        """What a continuation holds, to be resumed. Raises why it cannot be used. For the committer's thread."""
         if not self._auto and not record.compacted:
             return None
-        workflow = self._registry[record.workflow]
         try:
             if continuation.generation != record.generation:
                 raise Stale(f"it is of generation {continuation.generation} of the run")
-            make = partial(machine_of, record, workflow, codec=self._codec, adopt=adopt)
-            return load(continuation.payload, workflow, make)
+            if self._unfit.get(record.id, ("", 0))[1] == continuation.at:
+                raise Stale(self._unfit[record.id][0])
+            return load(continuation.payload, self._registry[record.workflow])
         except Exception as error:  # any code of the user's may run in a pickle
+            raise self._told(record, error) from error
+
+    def resume(self, record: RunRecord, continuation: Continuation, loaded: Loaded) -> Machine | None:
+        """The run's machine as it was loaded. None where it cannot be used after all: the next load says so.
+
+        Raises that where there is nothing else to go on from.
+        """
+        make = partial(machine_of, record, self._registry[record.workflow], codec=self._codec, adopt=adopt)
+        try:
+            return resume(loaded, make)
+        except Exception as error:  # any code of the user's may run as a generator is entered
             if record.compacted:
-                raise Stale(DELETED.format(record.compacted, error)) from error
-            raise
+                raise self._told(record, error) from error
+            self._unfit[record.id] = str(error), continuation.at
+            return None
+
+    def _told(self, record: RunRecord, error: Exception) -> Exception:
+        return Stale(DELETED.format(record.compacted, error)) if record.compacted else error
 
     def begin(self, active: Active, taken: Taken) -> None:
         """A run was taken up: set when its continuation is to be seen to."""
@@ -326,10 +342,12 @@ class Keeper:
 
     def close(self) -> None:
         """Nothing is replayed any more."""
-        self._line.clear()
         if self._replaying is not None and self._thread is not None:
             self._replaying.abandon()
             self._thread.join()
+            self._replaying.at_work = False
+            self._replaying.abandon()
+        self._line.clear()
 
     def _too_large(self, continuation: Continuation, asked: bool) -> str:
         size, limit = continuation.size, self._codec.payload_limit
