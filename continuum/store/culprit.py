@@ -22,16 +22,16 @@ REASON_LIMIT: Final = 300
 Part: TypeAlias = tuple[str, object]
 
 
-def explain(value: object, what: str, error: Exception) -> str:
+def explain(value: object, what: str, error: Exception, attempt: Callable[[object], object] = dump) -> str:
     """``argument 'conn': dict key 'db' → attribute 'sock' of app.Pool: cannot pickle 'socket' object``.
 
-    `error` is what pickling the value raised.
+    `error` is what pickling the value raised, and `attempt` what was tried.
     """
     if isinstance(error.__cause__ or error, RecursionError):
         return f"{what}: it is nested too deeply to be pickled"
     if isinstance(value, GeneratorType):
         return f"{what}: it is {_explain_generator(value.__name__)}"
-    path, reason = _search(value, error, [], {id(value): value}) or ([], error)
+    path, reason = _search(value, error, [], {id(value): value}, attempt) or ([], error)
     text = brief(_Text(str(reason) or type(reason).__name__), REASON_LIMIT)
     return ": ".join([what, " → ".join(path), text] if path else [what, text])
 
@@ -55,27 +55,31 @@ class _Text(str):
 
 
 def _search(
-    value: object, error: Exception, path: list[str], seen: dict[int, object]
+    value: object,
+    error: Exception,
+    path: list[str],
+    seen: dict[int, object],
+    attempt: Callable[[object], object],
 ) -> tuple[list[str], Exception] | None:
     """The way to a part that fails though none of its own parts does; None if all lead in circles."""
     if len(path) >= DEPTH_LIMIT:
         return path, error
     failing = False
     for label, part in _parts(value):
-        reason = _failure(part)
+        reason = _failure(part, attempt)
         failing = failing or reason is not None
         if reason is None or id(part) in seen:
             continue
         seen[id(part)] = part
-        found = _search(part, reason, [*path, label], seen)
+        found = _search(part, reason, [*path, label], seen, attempt)
         if found is not None:
             return found
     return None if failing else (path, error)
 
 
-def _failure(value: object) -> Exception | None:
+def _failure(value: object, attempt: Callable[[object], object]) -> Exception | None:
     try:
-        dump(value)
+        attempt(value)
     except Exception as error:  # any code of the user's may run in a pickler
         return error
     return None

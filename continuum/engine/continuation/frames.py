@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from gc import get_referents
 from inspect import GEN_CREATED, getgeneratorstate
 from itertools import chain
-from types import CellType, FunctionType, GeneratorType
+from types import CellType, FunctionType, GeneratorType, MethodDescriptorType, WrapperDescriptorType
 from typing import Any, Final
 
 from continuum.command import Command
-from continuum.engine.continuation.instrument import Twin, twin_of
+from continuum.engine.continuation.instrument import Twin, arguments_of, twin_of
 from continuum.engine.continuation.refusal import Refused
 from continuum.engine.continuation.syntax import FRAME
 
@@ -32,18 +32,29 @@ class Frame:
     """What a twin's generator is made of, and what its code calls, as ``.frame``.
 
     `to` is the yield at which it is entered, 0 for its beginning; `locals` its first locals, until it has
-    taken them; `cells` its variables that inner functions share.
+    taken them; `cells` its variables that inner functions share, `spare_cells` those that they shared
+    under another Python version.
     """
 
-    __slots__ = ("_context", "cells", "function", "locals", "to", "twin")
+    __slots__ = ("_context", "cells", "function", "locals", "spare_cells", "to", "twin")
 
     def __init__(self, function: FunctionType, twin: Twin, cells: Mapping[str, CellType]) -> None:
         self.function = function
         self.twin = twin
         self.cells = cells
+        self.spare_cells: dict[str, CellType] = {}
         self.to = 0
         self.locals: dict[str, Any] = {}
         self._context: BaseException | None = None
+
+    def fit(self) -> None:
+        """Have each variable in a cell or not, as it is under this version: before 3.12 comprehensions need cells."""
+        while self.spare_cells:
+            name, cell = self.spare_cells.popitem()
+            with suppress(ValueError):  # it is empty
+                self.locals[name] = cell.cell_contents
+        for name in self.locals.keys() & self.cells.keys():
+            self.cells[name].cell_contents = self.locals.pop(name)
 
     def take(self) -> dict[str, Any]:
         """The locals to begin with; they are kept no longer."""
@@ -59,9 +70,9 @@ class Frame:
         """The iterator of a `for`, fit to have its `__iter__` called again by the loop."""
         if type(iterator) is GeneratorType:
             return adopt(iterator) if sys.getrefcount(iterator) <= HELD else iterator
-        if type(iterator).__flags__ & HEAP_TYPE:
-            return iter(partial(next, iterator), END)
-        return iterator
+        if isinstance(getattr(type(iterator), "__iter__", None), NATIVE):
+            return iterator
+        return iter(partial(next, iterator), END)
 
     @staticmethod
     def items_again(iterator: Iterator[Any]) -> Iterator[Any]:
@@ -142,7 +153,7 @@ class _End:
 
 
 END: Final = _End()
-HEAP_TYPE: Final = 1 << 9
+NATIVE: Final = (WrapperDescriptorType, MethodDescriptorType)  # it gives the iterator itself, and does nothing else
 
 
 class _Manager:
@@ -219,11 +230,11 @@ def adopt(generator: Body) -> Body:
     cells = {name: CellType() for name in twin.cells}
     body = shell(function, twin, cells)
     first = frame_of(body).locals
-    for parameter in twin.parameters:
-        name = parameter.removeprefix(".")
-        first[parameter] = given[name]
+    for name in arguments_of(function.__code__):
         if name in cells:
             cells[name].cell_contents = given[name]
+    for parameter in twin.parameters:
+        first[parameter] = given[parameter.removeprefix(".")]
     generator.close()
     return body
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ast
 import copy
-import warnings
 import weakref
 from collections.abc import Iterator
 from functools import partial
@@ -41,7 +40,7 @@ from continuum.engine.continuation.syntax import (
 )
 from continuum.place import place
 
-__all__ = ["Twin", "twin_of"]
+__all__ = ["Twin", "arguments_of", "twin_of"]
 
 MAKER: Final = ".maker"
 LOCALS: Final = ".locals"
@@ -117,9 +116,7 @@ def _made(code: CodeType, source: Source) -> Twin:
     node = copy.deepcopy(source.node)
     bound = _bound(node)
     cells = tuple(name for name in code.co_cellvars if _plain(name, bound, source.scope))
-    count = code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)
-    given = code.co_varnames[:count]
-    parameters = tuple(f".{name}" if name in cells else name for name in given)
+    parameters = _parameters(code, cells)
     mangled = [_mangled(name, source.scope) for name in bound]
     variables = tuple(dict.fromkeys([*parameters, *(name for name in mangled if name not in cells)]))
     documented = ast.get_docstring(node, clean=False) is not None
@@ -131,6 +128,19 @@ def _made(code: CodeType, source: Source) -> Twin:
     node.body = [*first, *shared, *prologue, *node.body]
     twin = _compiled(node, code, source.scope, parameters, tuple(dict.fromkeys([*code.co_freevars, *cells])))
     return Twin(twin, fingerprint(source.node), points, parameters, variables, cells)
+
+
+def arguments_of(code: CodeType) -> tuple[str, ...]:
+    """The names of a function's arguments, those for the rest of them last."""
+    rest = bool(code.co_flags & 4) + bool(code.co_flags & 8)
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + rest]
+
+
+def _parameters(code: CodeType, cells: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the arguments that are no cells; `super` looks for its own in the first place."""
+    given = arguments_of(code)
+    for_super = [f".{name}" for name in given[:1] if name in cells and "__class__" in code.co_freevars]
+    return (*for_super, *(name for name in given if name not in cells))
 
 
 def _rewrite(node: ast.FunctionDef, code: CodeType, variables: frozenset[str]) -> tuple[Point, ...]:
@@ -210,9 +220,7 @@ def _compiled(
         for each in (around, *getattr(around, "body", [])):
             each.type_params = []
     module = nowhere(ast.Module([around], []))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = compile(module, code.co_filename, "exec", flags=code.co_flags & FUTURES, dont_inherit=True)
+    made = compile(module, code.co_filename, "exec", flags=code.co_flags & FUTURES, dont_inherit=True)
     (twin,) = (each for each in _codes(made) if each.co_name == code.co_name and FRAME in each.co_varnames)
     if not set(twin.co_freevars) <= set(outer):
         raise Refused(f"{place(code, code.co_firstlineno)}: it could not be instrumented: its scopes differ")

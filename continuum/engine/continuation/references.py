@@ -10,6 +10,7 @@ one shows it.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from functools import lru_cache
@@ -20,25 +21,42 @@ from typing import Any, Final
 from continuum.engine.continuation.fingerprint import fingerprint
 from continuum.engine.continuation.refusal import Refused, Stale
 from continuum.engine.continuation.source import same_code, source_of
+from continuum.workflow import Workflow
 
-__all__ = ["Reduction", "empty_cell", "fill_cell", "find", "named", "new_function", "reduce_cell", "reduce_function"]
+__all__ = [
+    "Reduction",
+    "empty_cell",
+    "fill_cell",
+    "find",
+    "new_function",
+    "reduce_cell",
+    "reduce_function",
+    "reduce_workflow",
+]
 
 Reduction = tuple[Any, ...]
 INNER: Final = ".<locals>"
 HIDING: Final = ("__wrapped__", "__func__", "func", "fget")  # where decorators keep what they hide
 DEPTH: Final = 20
+COMPREHENSION: Final = re.compile(r"\.<(list|set|dict)comp>(\.<locals>)?")
 
 
 def reduce_function(function: FunctionType) -> Reduction | None:
     """How a pickle refers to the function; None where plain pickle will do, or nothing does."""
     module, name = function.__module__, function.__qualname__
     found = list(_hidden(_global(module, name)))
-    if found[:1] == [function]:
+    if found[:1] == [function] and not any(map(_is_private, name.split("."))):
         return None
     for depth, each in enumerate(found):
         if each is function:
             return find, (module, name, depth)
     return _inner(function)
+
+
+def reduce_workflow(workflow: Workflow[..., Any]) -> str | None:
+    """The name of the workflow, if it is found under that of its function."""
+    name = str(workflow.function.__qualname__)
+    return name if _global(workflow.function.__module__, name) is workflow else None
 
 
 def find(module: str, name: str, depth: int) -> Any:
@@ -54,8 +72,7 @@ def _global(module: str, name: str, *, load: bool = False) -> Any:
         found: Any = import_module(module) if load else sys.modules[module]
         around = ""
         for part in name.split("."):
-            private = part.startswith("__") and not part.endswith("__")
-            attribute = f"_{around.lstrip('_')}{part}" if private and around else part
+            attribute = f"_{around.lstrip('_')}{part}" if _is_private(part) and around else part
             held = vars(found).get(attribute) if isinstance(found, type) else None
             found = held if isinstance(held, staticmethod | classmethod | property) else getattr(found, attribute)
             around = part
@@ -64,9 +81,8 @@ def _global(module: str, name: str, *, load: bool = False) -> Any:
     return found
 
 
-def named(module: str, name: str) -> Any:
-    """What has that name in a module that is imported; None if nothing has."""
-    return _global(module, name)
+def _is_private(name: str) -> bool:
+    return name.startswith("__") and not name.endswith("__")
 
 
 def _hidden(found: Any) -> Iterator[Any]:
@@ -95,7 +111,7 @@ def _inner(function: FunctionType) -> Reduction | None:
         if isinstance(outer, FunctionType):
             number = _place_of(code, outer.__code__)
             if number is not None:
-                reference = (function.__module__, root, depth), code.co_qualname, number, _print(outer)
+                reference = (function.__module__, root, depth), _name_of(code), number, _print(outer)
                 return new_function, (*reference, function.__closure__ or ()), _state(function), None, None, _fill
     return None
 
@@ -136,7 +152,7 @@ def new_function(
 
 def _place_of(code: CodeType, outer: CodeType) -> int | None:
     """Which of the codes of its name it is; a twin's inner functions have the code of the original's."""
-    codes = _named(outer, code.co_qualname)
+    codes = _named(outer, _name_of(code))
     for number, each in enumerate(codes):
         if each is code:
             return number
@@ -146,7 +162,12 @@ def _place_of(code: CodeType, outer: CodeType) -> int | None:
 
 
 def _named(outer: CodeType, name: str) -> list[CodeType]:
-    return [each for each in _codes(outer) if each.co_qualname == name]
+    return [each for each in _codes(outer) if _name_of(each) == name]
+
+
+def _name_of(code: CodeType) -> str:
+    """Its name; comprehensions are functions of their own before 3.12, and have a part in it."""
+    return COMPREHENSION.sub("", code.co_qualname)
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import linecache
-import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
@@ -35,9 +34,7 @@ def source_of(code: CodeType, module: dict[str, Any]) -> Source:
     if not text:
         raise Refused(f"{where}: it has no source that could be read")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            tree, compiled = _parsed(text, code.co_filename)
+        tree, compiled = _parsed(text, code.co_filename)
     except (SyntaxError, ValueError, RecursionError) as error:
         raise Refused(f"{where}: its source cannot be read: {error}") from None
     found = [each for each in _definitions(tree, None) if _is_of(each.node, code)]

@@ -32,7 +32,7 @@ from continuum.engine.continuation.frames import (
 )
 from continuum.engine.continuation.instrument import twin_of
 from continuum.engine.continuation.labels import label
-from continuum.engine.continuation.references import Reduction, named, reduce_cell, reduce_function
+from continuum.engine.continuation.references import Reduction, reduce_cell, reduce_function, reduce_workflow
 from continuum.engine.continuation.refusal import Refused, Stale
 from continuum.engine.continuation.syntax import AT, DELEGATE, FRAME
 from continuum.engine.continuation.values import is_ours, reduce_value
@@ -115,9 +115,10 @@ class _Reducers:
             return import_module, (value.__name__,)
         if issubclass(kind, BaseException):
             return self._errors.reduce(value)
-        if kind is Workflow and isinstance(value.function, FunctionType):
-            name = str(value.function.__qualname__)
-            return name if named(value.function.__module__, name) is value else None
+        if issubclass(kind, io.IOBase) and kind not in (io.BytesIO, io.StringIO):
+            raise TypeError(f"cannot pickle '{kind.__name__}' object")  # cloudpickle would make a copy of the file
+        if kind is Workflow:
+            return reduce_workflow(value)
         return reduce_value(value) if is_ours(kind) else None
 
     def _generator(self, generator: Any) -> Reduction:
@@ -150,7 +151,7 @@ class _Reducers:
             raise Refused(point.refusal)
         if point is not None and DELEGATE in point.names:
             self._delegates(generator, values[DELEGATE])
-        cells = tuple(frame.cells[name] for name in frame.twin.cells)
+        cells = dict(frame.cells)
         state = number, {name: values[name] for name in frame.twin.saved(number) if name in values}
         return _new_generator, (frame.function, frame.twin.fingerprint, cells), state, None, None, _fill
 
@@ -214,6 +215,8 @@ def loads(data: bytes) -> Any:
 
 def _run_to_their_yields(generators: list[Body]) -> None:
     frames = [frame_of(each) for each in generators if each.gi_code is not COMMAND]  # type: ignore[attr-defined]
+    for frame in frames:
+        frame.fit()
     delegates = {id(frame.locals.get(DELEGATE)) for frame in frames if frame.to}
     for each in generators:
         if id(each) in delegates:
@@ -226,15 +229,16 @@ def _run_to_their_yields(generators: list[Body]) -> None:
             raise Stale(f"{_where(each)}: it cannot be entered again: {error!r}") from error
 
 
-def _new_generator(function: FunctionType, fingerprint: str, cells: tuple[CellType, ...]) -> Body:
+def _new_generator(function: FunctionType, fingerprint: str, cells: dict[str, CellType]) -> Body:
     try:
         twin = twin_of(function)
     except Refused as refused:
         raise Stale(refused.reason) from refused
-    if twin.fingerprint != fingerprint or len(twin.cells) != len(cells):
+    if twin.fingerprint != fingerprint:
         code = function.__code__
         raise Stale(f"{place(code, code.co_firstlineno)}: its code was changed since its state was captured")
-    body = shell(function, twin, dict(zip(twin.cells, cells, strict=True)))
+    body = shell(function, twin, {name: cells.pop(name) if name in cells else CellType() for name in twin.cells})
+    frame_of(body).spare_cells = cells
     _loading.get().append(body)
     return body
 
@@ -282,17 +286,21 @@ def _not_instrumented(generator: Any) -> str:
 
 
 def _refused(value: object, error: Exception, generators: list[Body]) -> Refused:
-    """Name the local that cannot be pickled, in the frame where it is."""
-    for generator in generators:
+    """Name the local that cannot be pickled, in the frame where it is: the innermost one comes last."""
+    for generator in reversed(generators):
         for name, local in _state_of(generator).items():
             try:
-                _written(_ByValue, local)
+                _by_value(local)
             except Refused as refused:
                 return refused
             except Exception as reason:
                 what = f"{_where(generator)}: {label(name)} of type {type(local).__name__} cannot be pickled"
-                return Refused(explain(local, what, reason))
-    return Refused(explain(value, "it cannot be pickled", error))
+                return Refused(explain(local, what, reason, _by_value))
+    return Refused(explain(value, "it cannot be pickled", error, _by_value))
+
+
+def _by_value(value: object) -> bytes:
+    return _written(_ByValue, value)
 
 
 def _state_of(generator: Any) -> dict[str, Any]:
