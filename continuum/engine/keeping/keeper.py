@@ -13,8 +13,6 @@ without; only a workflow that has asked for its history to be deleted is told.
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
@@ -23,8 +21,8 @@ from continuum.engine.active import NEVER, Active
 from continuum.engine.continuation.frames import adopt
 from continuum.engine.continuation.refusal import Refused, Stale
 from continuum.engine.intake import machine_of
-from continuum.engine.keeping.capture import Loaded, capture, load, resume, twin_body
-from continuum.engine.keeping.changeover import Changeover, Pairs
+from continuum.engine.keeping.capture import Captured, Loaded, capture, load, resume, twin_body
+from continuum.engine.keeping.changeover import Changeover, Pairs, Replays
 from continuum.engine.keeping.upkeep import LONG, Upkeep
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.outcome import NOTHING
@@ -60,10 +58,8 @@ class Keeper:
         self._worklist = worklist
         self._codec = worklist.codec
         self._auto = auto
-        self._line: deque[tuple[Active, Changeover]] = deque()  # to be replayed on the thread, one at a time
-        self._thread: threading.Thread | None = None
+        self._replays = Replays(scheduler.clock, scheduler.mailbox.post)
         self._unfit: dict[RunId, tuple[str, int]] = {}  # why one cannot be used though it was loaded, and of when it is
-        self._replaying: Changeover | None = None
         self.at_work = 0
         """How many runs are changing over to twins."""
 
@@ -218,34 +214,13 @@ class Keeper:
     def _have_read(self, active: Active, change: Changeover, job: Job[Pairs]) -> None:
         change.begin(job.result())
         if self._scheduler.goes_on(active):
-            self._replay(active, change)
-
-    def _replay(self, active: Active, change: Changeover) -> None:
-        change.at_work = True
-        self._line.append((active, change))
-        if self._replaying is None:
-            self._replay_next()
-
-    def _replay_next(self) -> None:
-        active, change = self._line.popleft()
-        self._replaying = change
-
-        def work() -> None:
-            change.replay(self._scheduler.clock())
-            self._scheduler.mailbox.post(partial(self._replayed, active, change))
-
-        self._thread = threading.Thread(target=work, name="continuum-replay", daemon=True)
-        self._thread.start()
+            self._replays.submit(change, partial(self._replayed, active, change))
 
     def _replayed(self, active: Active, change: Changeover) -> None:
-        self._replaying = None
-        change.at_work = False
         if self._scheduler.goes_on(active):
             self._scheduler.touch(active)
         else:
             change.abandon()
-        if self._line:
-            self._replay_next()
 
     def _changed_over(self, active: Active, upkeep: Upkeep, now: int) -> bool:
         """Whether the change is over, with twins or without."""
@@ -254,7 +229,7 @@ class Keeper:
         if change.at_work:
             return False
         if change.far and not change.reason:
-            self._replay(active, change)
+            self._replays.submit(change, partial(self._replayed, active, change))
             return False
         change.replay(now)
         machine = change.relieve(active.machine)
@@ -277,35 +252,23 @@ class Keeper:
         try:
             state = capture(active.machine, only_truth=drop)
         except Refused as refused:
-            self._refuse(active, upkeep, str(refused), now)
+            self._refuse(active, upkeep, refused.reason, now, perf_counter_ns() - begun)
             return
-        cost, size = perf_counter_ns() - begun, len(state.payload)
-        recent = active.number - upkeep.number
-        continuation = Continuation(
-            active.number,
-            now,
-            active.record.generation,
-            size,
-            upkeep.entries + recent,
-            upkeep.history + max(upkeep.recent, recent * LEAST),
-            cost,
-            state.python,
-            state.where,
-            state.functions,
-            state.payload,
-        )
+        continuation = _continuation(active, upkeep, state, now, perf_counter_ns() - begun)
         reason = self._too_large(continuation, asked)
         if reason:
-            self._refuse(active, upkeep, reason, now)
+            self._refuse(active, upkeep, reason, now, continuation.cost, grow=True)
             return
         active.keep(continuation, drop=drop)
         upkeep.kept(continuation)
         self._look_later(active)
         self._answer(active, NOTHING, now)
 
-    def _refuse(self, active: Active, upkeep: Upkeep, reason: str, now: int) -> None:
+    def _refuse(
+        self, active: Active, upkeep: Upkeep, reason: str, now: int, cost: int = 0, *, grow: bool = False
+    ) -> None:
         """No continuation is kept here; the next one is tried later, unless there is no hope."""
-        again = upkeep.refused(active.number)
+        again = upkeep.refused(active.number, cost, grow=grow)
         active.keep_at = again if self._auto and not upkeep.hopeless else NEVER
         self._note(active, upkeep, reason, now)
         if active.dropping:
@@ -342,12 +305,7 @@ class Keeper:
 
     def close(self) -> None:
         """Nothing is replayed any more."""
-        if self._replaying is not None and self._thread is not None:
-            self._replaying.abandon()
-            self._thread.join()
-            self._replaying.at_work = False
-            self._replaying.abandon()
-        self._line.clear()
+        self._replays.close()
 
     def _too_large(self, continuation: Continuation, asked: bool) -> str:
         size, limit = continuation.size, self._codec.payload_limit
@@ -356,3 +314,20 @@ class Keeper:
         if size > continuation.history and not asked:
             return f"it takes {size:,} bytes, more than the {continuation.history:,} of the history that it stands for"
         return ""
+
+
+def _continuation(active: Active, upkeep: Upkeep, state: Captured, now: int, cost: int) -> Continuation:
+    recent = active.number - upkeep.number
+    return Continuation(
+        active.number,
+        now,
+        active.record.generation,
+        len(state.payload),
+        upkeep.entries + recent,
+        upkeep.history + max(upkeep.recent, recent * LEAST),
+        cost,
+        state.python,
+        state.where,
+        state.functions,
+        state.payload,
+    )

@@ -69,9 +69,13 @@ class Upkeep:
         self.recent, self.patience, self.noted = 0, 1, ""
         self.wanted = self.leaving = False
 
-    def refused(self, number: int) -> int:
-        """There is none here; gives with how many entries it may be tried again."""
+    def refused(self, number: int, cost: int = 0, *, grow: bool = False) -> int:
+        """There is none here, which took `cost` to find out; gives with how many entries it may be tried again.
+
+        With `grow` the history has to grow for that, to twice of what it is.
+        """
         self.refused_at = number
         self.wanted = self.leaving = False
         self.patience = min(2 * self.patience, ENTRIES)
-        return number + self.patience
+        grown = self.entries + number - self.number if grow else 0
+        return number + max(self.patience, cost // COST, grown)
