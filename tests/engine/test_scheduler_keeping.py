@@ -138,6 +138,47 @@ def test_a_long_run_goes_on_from_its_continuation_and_replays_what_came_since(re
 
 
 @pytest.mark.usefixtures("soon")
+def test_it_is_so_on_both_loops_and_in_both_stores(open_engine: OpenEngine) -> None:
+    with open_engine(steps) as engine:
+        run = engine.start(steps(50), id="r")
+        eventually(lambda: run.kept().continuation)
+        engine.until_idle()
+        kept = run.kept()
+        assert (kept.refusal, kept.deleted) == (None, 0)
+        assert kept["continuation"]["where"]
+    with open_engine(steps) as engine:
+        engine.run("r").send("answer", "yes")
+        assert engine.run("r").result(TOO_LONG)[1] == "yes"
+        assert engine.run("r").kept().continuation is None
+
+
+def once(number: int) -> int:
+    attempts.append(str(number))
+    return number
+
+
+@workflow
+def careful(count: int) -> Any:
+    """There is an attempt under way that must not be repeated whenever it is looked."""
+    total = 0
+    for number in range(count):
+        total += yield Save(once, number, at_most_once=True, retry=Retry(3, delay=0, max_elapsed=60))
+    return total, (yield Receive("answer"))
+
+
+@pytest.mark.usefixtures("soon", "mended")
+def test_a_run_changes_over_in_the_midst_of_what_must_be_done_once() -> None:
+    space = Space()
+    with opened(MemoryStore(space), careful) as engine:
+        run = engine.start(careful(50), id="r")
+        engine.until_idle()
+        eventually(lambda: kept(space) is not None)
+        run.send("answer")
+        assert run.result(TOO_LONG) == (sum(range(50)), None)
+    assert attempts == [str(number) for number in range(50)]
+
+
+@pytest.mark.usefixtures("soon")
 def test_with_continuations_off_none_is_made_and_none_is_used(replayed: list[int]) -> None:
     space = Space()
     with opened(MemoryStore(space), steps) as engine:

@@ -140,9 +140,10 @@ class Keeper:
 
     def before_leaving(self, active: Active) -> bool:
         """Whether a run that may leave memory is to stay until its continuation was seen to."""
-        upkeep = self._upkeep(active)
-        if not self._auto or active.number - upkeep.number < LONG:
+        since = active.record.journal_start if active.upkeep is None else active.upkeep.number
+        if not self._auto or active.number - since < LONG:
             return False
+        upkeep = self._upkeep(active)
         if upkeep.hopeless or upkeep.refused_at == active.number:
             return False
         upkeep.leaving = True
@@ -153,7 +154,9 @@ class Keeper:
     def before_release(self, active: Active, now: int) -> None:
         """A run is handed back, such as when the engine ends: capture it if that can be done at once."""
         upkeep = active.upkeep
-        if self._auto and upkeep is not None and upkeep.twins and active.number - upkeep.number >= LONG:
+        if not self._auto or upkeep is None or not upkeep.twins or active.dropping:
+            return
+        if active.number - upkeep.number >= LONG:
             self._capture(active, upkeep, now)
 
     def _upkeep(self, active: Active) -> Upkeep:
