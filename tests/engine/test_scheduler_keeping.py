@@ -38,7 +38,7 @@ from continuum import (
 )
 from continuum.engine import scheduler
 from continuum.engine.continuation import Stale
-from continuum.engine.keeping import upkeep
+from continuum.engine.keeping import changeover, upkeep
 from continuum.engine.machine import replay
 from continuum.store import keys, leavings
 from continuum.store.codec import Codec
@@ -87,6 +87,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("continuum.engine.keeping.keeper.LONG", 4)
     monkeypatch.setattr(upkeep, "ENTRIES", 10)
     monkeypatch.setattr(upkeep, "COST", 1 << 40)
+    monkeypatch.setattr(changeover, "REST", 0)
 
 
 def text(number: int) -> str:
@@ -176,6 +177,22 @@ def test_a_run_changes_over_in_the_midst_of_what_must_be_done_once() -> None:
         run.send("answer")
         assert run.result(TOO_LONG) == (sum(range(50)), None)
     assert attempts == [str(number) for number in range(50)]
+
+
+@pytest.mark.usefixtures("soon")
+def test_runs_that_nobody_waits_for_change_over_now_and_then_and_do_not_stop_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(changeover, "REST", 1 << 40)
+    space = Space()
+    with opened(MemoryStore(space), steps, rounds) as engine:
+        for name in "abc":
+            engine.start(steps(50), id=name)
+        asked = engine.start(rounds(2), id="asked")
+        engine.until_idle()
+        eventually(lambda: any(kept(space, name) for name in "abc"))
+        assert asked.kept().deleted == 11
+    assert len([name for name in "abc" if kept(space, name)]) == 1
 
 
 @pytest.mark.usefixtures("soon")

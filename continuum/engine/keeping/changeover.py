@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
+from time import perf_counter
 from typing import Final, TypeAlias, overload
 
 from continuum.engine.machine.machine import Machine
@@ -23,6 +24,9 @@ __all__ = ["Changeover", "Pairs", "Replays"]
 
 Pairs: TypeAlias = "list[tuple[bytes, bytes]]"
 """Entries as they are stored, with their keys."""
+
+REST: Final = 9
+"""So many times as long as it took to replay a run, no other one is, unless somebody waits for it."""
 
 FEW: Final = 100
 """So many entries are replayed without a thread."""
@@ -99,6 +103,12 @@ class Replays:
         self._line: deque[tuple[Changeover, Callable[[], object]]] = deque()
         self._thread: Thread | None = None
         self._under_way: Changeover | None = None
+        self._rests_until = 0.0
+
+    @property
+    def rested(self) -> bool:
+        """Whether another one may be begun that nobody waits for: they take a tenth of the time, at the most."""
+        return self._under_way is None and perf_counter() >= self._rests_until
 
     def submit(self, change: Changeover, then: Callable[[], object]) -> None:
         """Put one in line; `then` is called on the loop when it has been replayed."""
@@ -121,7 +131,10 @@ class Replays:
         self._under_way = change
 
         def work() -> None:
+            began = perf_counter()
             change.replay(self._clock())
+            ended = perf_counter()
+            self._rests_until = ended + REST * (ended - began)
             self._post(partial(self._replayed, change, then))
 
         self._thread = Thread(target=work, name="continuum-replay", daemon=True)

@@ -129,10 +129,12 @@ class Keeper:
             if not self._changed_over(active, upkeep, now):
                 return
         if not upkeep.twins and (active.dropping or upkeep.wanted):
-            if not upkeep.hopeless:
+            if upkeep.hopeless:
+                self._refuse(active, upkeep, upkeep.hopeless, now)
+            elif active.dropping or self._replays.rested:
                 self._change_over(active, upkeep)
-                return
-            self._refuse(active, upkeep, upkeep.hopeless, now)
+            else:
+                active.keep_at = upkeep.put_off(active.number)
         elif active.dropping or upkeep.wanted:
             self._capture(active, upkeep, now)
         elif not upkeep.looking:
