@@ -7,6 +7,7 @@ the client, is the business of :mod:`continuum.host`.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from copy import copy
 from functools import partial
@@ -18,11 +19,12 @@ from continuum.checks import check_id, check_invocation, check_queue
 from continuum.description import describe
 from continuum.door import check_limit, check_priority, name_of_workflow, status_of
 from continuum.durations import Duration, nanoseconds
-from continuum.errors import BadValue, ContinuumError, StoreClosed, UnknownWorkflow
+from continuum.errors import BadValue, ContinuumError, StoreClosed, UnknownWorkflow, UsageError
 from continuum.journal import RunId, Status
 from continuum.mailbox import Mailbox
 from continuum.runs import AsyncRun
 from continuum.stamps import Stamps
+from continuum.store.carried import pack
 from continuum.store.committer import Committer, Job, single
 from continuum.store.ledger import Ledger, Plan
 from continuum.store.protocol import Store, View
@@ -30,6 +32,8 @@ from continuum.store.records import Message, RunEnd, RunRecord
 from continuum.workflow import Invocation, Registry, Workflow
 
 __all__ = ["Client"]
+
+logger = logging.getLogger("continuum.engine")
 
 T = TypeVar("T")
 
@@ -95,15 +99,24 @@ class Client:
         """Start a run, or give the one that has this id; it is durable on return.
 
         Without `id` the run gets a time-ordered one. Runs of higher `priority` are taken up first;
-        `delay` puts the start off, `timeout` sets a deadline (seconds, timedelta or text). Raises
-        RunExists if the id belongs to another workflow, UnknownWorkflow, InvalidId,
+        `delay` puts the start off, `timeout` sets a deadline (seconds, timedelta or text). Where
+        nothing is executed here, and no other program can import the workflow, the run carries its
+        code. Raises RunExists if the id belongs to another workflow, UnknownWorkflow, InvalidId,
         UnpicklableValue, PayloadTooLarge.
         """
         record, wake = self._new_record(invocation, id, queue, priority, delay, timeout)
         claim = self.worker.reserve(record) if self.worker is not None and wake is None else None
-        plan = partial(self.ledger.start, record=record, wake=wake, claim=claim)
+        code, lacking = None, ""
+        if not self._works and invocation.workflow.import_name is None:
+            try:
+                record, code = pack(self.ledger.codec, record, invocation.workflow)
+            except UsageError as error:
+                lacking = f"a worker that has workflow {record.workflow!r}, since its code cannot travel: {error}"
+        plan = partial(self.ledger.start, record=record, wake=wake, claim=claim, code=code, waiting_for=lacking)
         if claim is None:
-            await self.ask(plan)
+            created = await self.ask(plan)
+            if created and lacking:
+                logger.warning("run %s waits for %s", record.id, lacking, extra={"run_id": record.id})
             self.poke()
         else:  # once it is committed the worker has it, whether or not anyone still waits here
             await self.ask(plan, partial(self._begin, record))

@@ -19,7 +19,8 @@ class Description:
     """A run as it stands. Also read like its JSON form: ``description["status"]``.
 
     Values are plain data where they are plain, else a text that shows them; `error` has ``type``,
-    ``message`` and ``traceback``. `reason` says why a run was cancelled, failed or is blocked.
+    ``message`` and ``traceback``. `reason` says why a run was cancelled, failed or is blocked. `code` is
+    None, or tells of the code that the run carries: the ``python`` that it is for, and its ``bytes``.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Description:
     error: Any
     generation: int
     started_as: str
+    code: dict[str, Any] | None
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
@@ -126,6 +128,7 @@ def describe(info: RunInfo) -> Description:
         error=shown if failed else None,
         generation=record.generation,
         started_as=record.origin,
+        code={"python": record.python, "bytes": record.code_size} if record.python else None,
     )
 
 

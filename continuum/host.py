@@ -49,7 +49,8 @@ class AsyncEngine:
 
     `store` is a path, a URL (``lmdb:///path``, ``memory://``) or a Store; `workflows` are those it
     knows. With ``work=False`` it starts, sends and reads but executes nothing, and with ``create=False``
-    it refuses a store that is not there. It takes runs of its `queues`, and performs at most
+    it refuses a store that is not there. With ``carried=True`` it also executes runs of workflows that it
+    does not know by the code that they carry, as a daemon does. It takes runs of its `queues`, and performs at most
     `concurrency` steps at a time. ``durability="process"`` skips fsync: what was acknowledged survives
     ``kill -9``, but a power cut may destroy the store. On leaving, steps in flight get `grace`
     (seconds, a timedelta or text); what has not ended then is repeated by whoever goes on. With
@@ -72,6 +73,7 @@ class AsyncEngine:
         workflows: Iterable[Workflow[..., Any]] = (),
         queues: Iterable[str] = ("default",),
         work: bool = True,
+        carried: bool = False,
         create: bool = True,
         concurrency: int = DEFAULT_CONCURRENCY,
         durability: Literal["power", "process"] = "power",
@@ -92,6 +94,7 @@ class AsyncEngine:
             raise BadValue(f"continuations must be 'auto' or 'off', not {continuations!r}")
         self._continuations = continuations
         self._works = work
+        self._carried = carried
         self._create = create
         self._grace = nanoseconds(grace, "grace") / NANOSECONDS
         self._clock = clock
@@ -227,6 +230,7 @@ class AsyncEngine:
                 self.registry,
                 queues=self._queues,
                 concurrency=self._concurrency,
+                carried=self._carried,
                 clock=self._clock,
                 stamps=client.stamps,
                 continuations=self._continuations == "auto",

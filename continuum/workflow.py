@@ -7,11 +7,12 @@ comes back is a value that can be started, called as a child, used as a branch, 
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from types import FunctionType
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import Any, Generic, Literal, ParamSpec, SupportsIndex, TypeVar, overload
 
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadArguments, BadValue, NotAWorkflow, UnknownWorkflow
@@ -94,6 +95,27 @@ class Workflow(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f"<workflow {self.name!r} version {self.version!r}>"
+
+    @property
+    def import_name(self) -> str | None:
+        """The name by which its module has it; None where other programs cannot import it by that.
+
+        They cannot where it was defined in the main program, in a notebook, or by another function.
+        """
+        module = sys.modules.get(self.__module__)
+        if module is None or self.__module__ == "__main__":
+            return None
+        path: str = getattr(self, "__qualname__", "")
+        found: object = module
+        for name in path.split("."):
+            found = getattr(found, name, None)
+        if found is self:
+            return path
+        return next((name for name, value in vars(module).items() if value is self), None)
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[Any, ...]:
+        """Pickled by its name where that leads to it, else by its parts."""
+        return self.import_name or super().__reduce_ex__(protocol)
 
 
 @overload

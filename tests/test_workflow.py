@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Generator
 from typing import Any
 
+import cloudpickle
 import pytest
 
 from continuum import (
@@ -207,3 +209,56 @@ def test_only_workflows_are_registered(what: Any) -> None:
 def test_an_invocation_is_not_registered() -> None:
     with pytest.raises(NotAWorkflow):
         Registry([order("a")])  # type: ignore[list-item]
+
+
+# Pickling
+
+
+class Shop:
+    @staticmethod
+    @workflow
+    def sell() -> Generator[Any, Any, None]:
+        yield Sleep(1)
+
+
+another_name = workflow(name="another")(order.function)
+
+
+@pytest.mark.parametrize("pickled", [order, bill, Shop.sell, another_name])
+def test_a_workflow_that_can_be_imported_is_pickled_by_name(pickled: Workflow[..., Any]) -> None:
+    assert pickled.import_name is not None
+    for pickler in (pickle, cloudpickle):
+        data = pickler.dumps(pickled)
+        assert pickle.loads(data) is pickled
+        assert len(data) < 100
+
+
+def test_any_other_is_pickled_by_its_parts() -> None:
+    def made(count: int) -> Workflow[..., Any]:
+        @workflow(version="7", queue="slow", timeout=5, compensate_on_failure=True)
+        def counting(more: int = 1) -> Generator[Any, Any, Any]:
+            yield Sleep(count)
+            return counting
+
+        return counting
+
+    original = made(5)
+    assert original.import_name is None
+    copy = pickle.loads(cloudpickle.dumps(original))
+    assert copy is not original
+    for name in ("name", "version", "queue", "timeout", "compensate_on_failure", "signature", "__name__"):
+        assert getattr(copy, name) == getattr(original, name)
+    assert copy.__wrapped__ is copy.function
+    with pytest.raises(BadArguments, match="unexpected keyword argument"):
+        copy(much=2)
+    body = copy(more=2).body()
+    assert next(body) == Sleep(5)
+    with pytest.raises(StopIteration) as caught:
+        next(body)
+    assert caught.value.value is copy
+
+
+def test_what_the_main_program_defines_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "__module__", "__main__")
+    monkeypatch.setattr("__main__.order", order, raising=False)
+    assert order.import_name is None

@@ -23,7 +23,7 @@ from typing import Final
 
 from continuum.errors import UsageError
 
-__all__ = ["BadTarget", "import_file", "import_name", "near"]
+__all__ = ["BadTarget", "import_file", "import_name", "near", "search_here"]
 
 FRAMES: Final = 8  # of the user's traceback
 FORMS: Final = "a target is module, module:attr, file.py or file.py:attr"
@@ -37,7 +37,7 @@ def import_name(name: str) -> ModuleType:
     """The module of that name; the working directory is searched first."""
     if not all(name.split(".")) or os.sep in name:
         raise BadTarget(f"{name!r} is no name of a module; {FORMS}")
-    _search(Path.cwd(), first=True)
+    search_here()
     return _guarded(repr(name), lambda: _import(name))
 
 
@@ -47,12 +47,17 @@ def import_file(text: str) -> ModuleType:
     if not path.is_file():
         here = path.parent.glob("*.py") if path.parent.is_dir() else ()
         raise BadTarget(f"there is no file {text!r}{near(path.name, (other.name for other in here))}")
-    _search(Path.cwd(), first=True)
+    search_here()
     name, root = _name_and_root(path)
     _search(root)
     if _leads_to(name, path):
         return _guarded(repr(text), lambda: importlib.import_module(name))
     return _guarded(repr(text), lambda: _import_under(_own_name(path), path))
+
+
+def search_here() -> None:
+    """Make the modules of the working directory importable, before all others."""
+    _search(Path.cwd(), first=True)
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -48,10 +48,16 @@ class Daemon:
     durability: Literal["power", "process"]
     until_idle: bool
     continuations: Literal["auto", "off"]
+    carried: bool
 
 
 @click.command()
-@click.argument("targets", metavar="TARGET...", nargs=-1, required=True)
+@click.argument("targets", metavar="TARGET...", nargs=-1)
+@click.option(
+    "--carried/--no-carried",
+    default=None,
+    help="Whether runs of other workflows are executed by the code that they carry.  [default: with a TARGET they are]",
+)
 @click.option("--queue", "queues", type=QUEUE, multiple=True, help="Take runs of that queue; repeatable.")
 @click.option(
     "--concurrency",
@@ -83,6 +89,7 @@ def run(
     ctx: click.Context,
     settings: Settings,
     targets: tuple[str, ...],
+    carried: bool | None,
     queues: tuple[str, ...],
     concurrency: int,
     durability: Literal["power", "process"],
@@ -93,12 +100,15 @@ def run(
     """Execute runs, as a daemon.
 
     A TARGET is module, module:attr, file.py or file.py:attr: the workflows whose runs are executed. SIGTERM
-    and Ctrl-C let steps in flight end; a second one ends the process at once.
+    and Ctrl-C let steps in flight end; a second one ends the process at once. Without a TARGET, --carried
+    executes nothing but the runs that carry their code.
     """
+    if not targets and not carried:
+        raise click.UsageError("name a TARGET, or give --carried to execute only runs that carry their code")
     logging.basicConfig(level=log_level.upper(), format=LINE)
     workflows = load_all(targets)
-    queues = queues or ("default",)
-    daemon = Daemon(settings.store, workflows, queues, concurrency, durability, until_idle, continuations)
+    queues, takes = queues or ("default",), carried is not False
+    daemon = Daemon(settings.store, workflows, queues, concurrency, durability, until_idle, continuations, takes)
     ctx.exit(anyio.run(serve, daemon, backend="asyncio"))
 
 
@@ -111,6 +121,7 @@ async def serve(daemon: Daemon) -> int:
         concurrency=daemon.concurrency,
         durability=daemon.durability,
         continuations=daemon.continuations,
+        carried=daemon.carried,
     )
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(_Signals())
@@ -136,7 +147,7 @@ async def _until_done(engine: AsyncEngine, stop: anyio.Event, *, until_idle: boo
 
 
 def _announce(daemon: Daemon) -> None:
-    names = ", ".join(workflow.name for workflow in daemon.workflows)
+    names = ", ".join(workflow.name for workflow in daemon.workflows) or "that runs carry"
     output.note(f"ready: store {daemon.store}, workflows {names}, queues {', '.join(daemon.queues)}")
     for workflow in daemon.workflows:
         if workflow.queue is not None and workflow.queue not in daemon.queues:

@@ -31,6 +31,7 @@ def run_shape(run: Description) -> dict[str, Any]:
         "error": run.error,
         "generation": run.generation,
         "started_as": run.started_as,
+        "code": run.code,
     }
 
 

@@ -50,6 +50,7 @@ def _fields(run: Description, published: Any) -> Iterator[tuple[str, str | None]
     yield "id", run.id
     yield "workflow", f"{run.workflow}, version {run.version}"
     yield "continued", f"{run.generation} times, started as {run.started_as}" if run.generation else None
+    yield "code", _code(run.code)
     yield "status", run.status
     yield "waiting for", run.waiting_for
     yield "reason", "" if run.error else run.reason
@@ -81,6 +82,10 @@ def _kept_fields(kept: Kept, now: datetime) -> Iterator[tuple[str, str | None]]:
 def _arguments(run: Description) -> str:
     named = (f"{name}={json_text(value)}" for name, value in run.kwargs.items())
     return "\n".join([*map(json_text, run.args), *named])
+
+
+def _code(code: dict[str, Any] | None) -> str | None:
+    return None if code is None else f"carried by the run: {code['bytes']:,} bytes, for Python {code['python']}"
 
 
 def _error(error: Any) -> str:

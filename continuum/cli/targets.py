@@ -11,7 +11,7 @@ from inspect import isgeneratorfunction
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from continuum.cli.importing import BadTarget, import_file, import_name, near
+from continuum.cli.importing import BadTarget, import_file, import_name, near, search_here
 from continuum.workflow import Workflow
 
 __all__ = ["Target", "load_all", "load_one", "parse", "stand_in_for_main"]
@@ -39,6 +39,7 @@ def parse(text: str) -> Target:
 
 def load_all(texts: Iterable[str]) -> list[Workflow[..., Any]]:
     """All workflows of these targets. Raises BadTarget."""
+    search_here()
     targets = [parse(text) for text in texts]
     found = [workflow for target in targets for workflow in _workflows_of(target)]
     stand_in_for_main([target.module for target in targets])

@@ -32,10 +32,14 @@ from continuum.engine.sharing import PartOver, Shares
 from continuum.errors import UsageError
 from continuum.journal import Entry, Failure, Kind, Position, RunId, Status, record
 from continuum.store import keys
+from continuum.store.carried import Carried, pack
+from continuum.store.codec import Codec
 from continuum.store.ends import end_of
+from continuum.store.payload import this_python
 from continuum.store.protocol import Batch
 from continuum.store.records import Address, Continuation, Refusal, RunEnd, RunRecord, RunState
 from continuum.store.worklist import Worklist
+from continuum.workflow import Workflow
 
 if TYPE_CHECKING:
     from continuum.engine.keeping.upkeep import Upkeep
@@ -84,17 +88,24 @@ class Active:
         self.leaving = False
         self.anchored = False  # it waits for what only this worker looks after, and stays in memory
         self.retried = False  # it failed before, and goes on from there
+        self.carried: Carried | None = None  # the code that came with it, where it is executed by that
         self.idle_since: int | None = None
         self._worklist = worklist
         self._fence = worklist.fence(self.id)
         self._batch: Batch | None = None
         self._effects: list[Effect] = []
         self._opening: Sequence[Entry] = ()  # of its journal as another workflow
+        self._code: bytes | None = None  # that it carries as such, if it is something else
 
     @property
     def busy(self) -> bool:
         """Whether the host is at work for it; a run that is not waits, and holds no slot."""
         return bool(self.in_flight)
+
+    @property
+    def codec(self) -> Codec:
+        """What loads its values."""
+        return self._worklist.codec if self.carried is None else self.carried.codec
 
     @property
     def changed(self) -> bool:
@@ -133,6 +144,14 @@ class Active:
             gather(self, request)
             if self.ended:
                 return
+
+    def carries(self, workflow: Workflow[..., Any]) -> bool:
+        """Whether what the run starts or goes on as has to carry its code: no other worker would know it."""
+        return self.carried is not None and workflow.import_name is None
+
+    def laden(self, record: RunRecord, workflow: Workflow[..., Any]) -> tuple[RunRecord, bytes | None]:
+        """Such a record with that code, if it has to. Raises UnpicklableValue and PayloadTooLarge."""
+        return pack(self.codec, record, workflow) if self.carries(workflow) else (record, None)
 
     def recall(self) -> None:
         """Let it not go on as another workflow: it is to be told of something before."""
@@ -179,11 +198,10 @@ class Active:
         self.keep_at = 0
 
     def _continue(self, request: ContinueRun) -> None:
-        invocation, record = request.invocation, self.record
-        workflow = invocation.workflow
+        workflow, record = request.invocation.workflow, self.record
         assert request.data is not None, "the machine of a run is given the codec"
         same = workflow.name == record.workflow
-        self.successor = replace(
+        successor = replace(
             record,
             workflow=workflow.name,
             version=workflow.version,
@@ -195,7 +213,15 @@ class Active:
             started_as=record.origin,
             payload=request.data,
         )
-        self._opening = request.opening
+        keeps = workflow is self.carried.workflow if self.carried else same and workflow.version == record.version
+        if not keeps:
+            try:
+                successor, self._code = self.laden(replace(successor, python="", code_size=0), workflow)
+            except UsageError as error:  # the workflow has made it itself, of something that does not travel
+                self.machine.discard()
+                self._settle(Settle(Status.FAILED, Failure(error)))
+                return
+        self.successor, self._opening = successor, request.opening
         self.ended = True
 
     def _settle(self, request: Settle) -> None:
@@ -223,7 +249,8 @@ class Active:
         self.in_flight.discard(request.position)
         workflow = request.invocation.workflow
         queue = request.queue or workflow.queue or self.record.queue
-        address = Address(RunId(request.run_id), queue, self.record.priority, workflow.name, workflow.version)
+        python = this_python() if self.carries(workflow) else ""
+        address = Address(RunId(request.run_id), queue, self.record.priority, workflow.name, workflow.version, python)
         self._worklist.ask_to_end(self.batch, address, request.reason)
         self._effects.append(request)
 
@@ -280,7 +307,9 @@ class Active:
         if self.settlement is not None:
             self._put_end(self.settlement)
         elif self.successor is not None:
-            note = self._worklist.hand_over(self.batch, self.record, self.state, self.successor, self._opening, now)
+            note = self._worklist.hand_over(
+                self.batch, self.record, self.state, self.successor, self._opening, now, self._code
+            )
             self._leave(note)
         elif self.blocked is not None:
             self._change(Status.BLOCKED, now, reason=self.blocked, rewind=self.state.rewind)

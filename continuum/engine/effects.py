@@ -103,8 +103,12 @@ class Effects:
     def _start_child(self, active: Active, request: StartChild) -> None:
         if request.position not in active.in_flight:
             return  # cancelled before it began
-        record = self._child_record(active, request)
-        plan = partial(self._plan_child, record=record, retry=active.retried and request.awaited)
+        try:
+            record, code = active.laden(self._child_record(active, request), request.invocation.workflow)
+        except UsageError as error:
+            self._answer_child(active, request.position, Failure(error))
+            return
+        plan = partial(self._plan_child, record=record, code=code, retry=active.retried and request.awaited)
         self._scheduler.committer.submit(single(plan, partial(self._child_started, active, request)))
 
     def _child_record(self, active: Active, request: StartChild) -> RunRecord:
@@ -126,8 +130,10 @@ class Effects:
             payload=request.data,
         )
 
-    def _plan_child(self, view: View, record: RunRecord, retry: bool) -> tuple[Batch | None, RunInfo | None]:
-        batch, created = self._ledger.start(view, record)
+    def _plan_child(
+        self, view: View, record: RunRecord, code: bytes | None, retry: bool
+    ) -> tuple[Batch | None, RunInfo | None]:
+        batch, created = self._ledger.start(view, record, code=code)
         if created:
             return batch, None
         again = self._ledger.retry_child(view, record.id, record.created) if retry else None
@@ -144,7 +150,7 @@ class Effects:
         if not request.awaited:
             self._answer_child(active, request.position, Value(child))
         elif existing is not None and existing.end is not None:
-            outcome = outcome_of(self._ledger.codec, child, existing.end)
+            outcome = outcome_of(active.codec, child, existing.end)
             self._answer_child(active, request.position, outcome)
         else:
             mine = existing is None or _tells(existing.record, active.record, request.position)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +52,6 @@ class Intake:
     def __init__(self, registry: Registry, worklist: Worklist, keeper: Keeper) -> None:
         self._registry = registry
         self._worklist = worklist
-        self._codec = worklist.codec
         self._keeper = keeper
 
     def take_up(self, taken: Taken, now: int) -> Active | None:
@@ -66,8 +65,10 @@ class Intake:
         try:
             if taken.error is not None:
                 raise taken.error
+            active.carried = taken.carried
             if failed_at is None:
-                machine = self._resumed(taken) if taken.resumed is not None else self._machine(taken)
+                resumes = taken.resumed is not None
+                machine = self._resumed(taken) if resumes else self._machine(active, taken.args, taken.kwargs)
                 if machine is None:
                     return None
                 active.machine = machine
@@ -86,10 +87,9 @@ class Intake:
             self._stop(active, taken.messages, now)
         return active
 
-    def _machine(self, taken: Taken) -> Machine:
-        workflow = self._registry[taken.record.workflow]
-        body = workflow.function(*taken.args, **taken.kwargs)
-        return machine_of(taken.record, workflow, body, codec=self._codec)
+    def _machine(self, active: Active, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Machine:
+        workflow = self._registry[active.record.workflow] if active.carried is None else active.carried.workflow
+        return machine_of(active.record, workflow, workflow.function(*args, **kwargs), codec=active.codec)
 
     def _resumed(self, taken: Taken) -> Machine | None:
         assert taken.continuation is not None, "it was loaded from that"
@@ -105,7 +105,7 @@ class Intake:
         if cancel is not None:
             active.recall()
             active.messages.add(cancel[0])
-            active.feed(self._event(*cancel), now)
+            active.feed(self._event(active, *cancel), now)
         elif deadline is not None and deadline <= now:
             active.recall()
             active.feed(TimerFired(()), now)
@@ -148,7 +148,7 @@ class Intake:
         """A message that the run is told of now; None where it cannot be loaded, and the run is blocked."""
         active.messages.add(number)
         try:
-            return self._event(number, message)
+            return self._event(active, number, message)
         except Exception as error:
             active.block(f"a message to run {active.id!r} cannot be loaded: {type(error).__name__}: {error}")
             return None
@@ -162,8 +162,7 @@ class Intake:
                 machine = self._resumed(taken)
                 assert machine is not None, "there is nothing else to go on from"
                 return machine
-            taken.args, taken.kwargs = self._codec.decode(taken.record.payload)
-            return self._machine(taken)
+            return self._machine(active, *active.codec.decode(active.record.payload))
 
         journal = [entry for _, entry in taken.journal]
         try:
@@ -189,13 +188,13 @@ class Intake:
         taken.messages.sort(key=itemgetter(0))
         active.gather(requests)
 
-    def _event(self, number: int, message: Message) -> Event:
+    def _event(self, active: Active, number: int, message: Message) -> Event:
         match message.kind:
             case "event":
-                payload = Value(self._codec.decode(message.payload), message.payload)
+                payload = Value(active.codec.decode(message.payload), message.payload)
                 return EventArrived(number, message.name, payload)
             case "child":
                 end = RunEnd(Status(message.status), message.failed, message.reason, message.payload)
-                return ChildDone(tuple(message.position or ()), outcome_of(self._codec, message.name, end), number)
+                return ChildDone(tuple(message.position or ()), outcome_of(active.codec, message.name, end), number)
             case _:
                 return CancelAsked(message.reason, number)

@@ -105,8 +105,8 @@ class Lookout:
                     self._timer_due = answer
                     self._scheduler.timers.add(answer, None)
                 case (child, end):
-                    outcome = outcome_of(self._scheduler.ledger.codec, child, end)
                     for active, position in self._foreign.pop(child, ()):
+                        outcome = outcome_of(active.codec, child, end)
                         self._scheduler.answer(active, position, ChildDone(position, outcome))
                 case _ if not applied:
                     self._poked = True  # somebody was faster, or the run has changed

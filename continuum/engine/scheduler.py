@@ -75,7 +75,8 @@ class Scheduler:
     """Works on the runs of one store for one engine, on the loop that :meth:`run` is called from.
 
     `settled(run_id, end)` is called when a run's end has been committed; `clock` gives nanoseconds
-    since the epoch. With `continuations` such are kept by themselves, else only where a workflow asks.
+    since the epoch. With `carried` it executes runs of other workflows by the code that they carry. With
+    `continuations` such are kept by themselves, else only where a workflow asks.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class Scheduler:
         *,
         queues: Sequence[str],
         concurrency: int,
+        carried: bool,
         clock: Callable[[], int],
         stamps: Stamps,
         continuations: bool,
@@ -100,7 +102,8 @@ class Scheduler:
         self.performer = Performer(self._step_landed, ledger.codec, concurrency=concurrency)
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
-        self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._has, self._load)
+        self._takes_carried = carried
+        self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._works_on, self._load)
         self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
         self.sweeper = Sweeper(committer)
         self._lookout = Lookout(self, self._worklist)
@@ -223,10 +226,11 @@ class Scheduler:
         self._commit()
         self._stopped = not self._committing
 
-    def _has(self, label: str) -> bool:
-        name, _, version = label.partition("\0")
+    def _works_on(self, label: str) -> bool:
+        """Whether it has the workflow of that label, or takes the code that runs of that label carry."""
+        name, version, *python = label.split("\0")
         known = self._registry.get(name)
-        return known is not None and known.version == version
+        return (known is not None and known.version == version) or (self._takes_carried and bool(python))
 
     def _load(self, record: RunRecord, continuation: Continuation) -> object:
         return self.keeping.load(record, continuation)

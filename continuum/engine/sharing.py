@@ -166,7 +166,7 @@ class Sharing:
     def _found(self, active: Active, step: _Step, found: SharedResult) -> None:
         position, mine = step.request.position, found.run_id == active.id
         try:
-            outcome = self._load(found)
+            outcome = _load(active.codec, found)
         except Exception as error:  # any code of the user's may run in a pickle
             if not step.digested().once:
                 self._answer(active, StepWanted(position))
@@ -176,12 +176,6 @@ class Sharing:
             return
         mine = mine and found.position == list(step.place)
         self._answer(active, StepDone(position, outcome) if mine else StepKnown(position, outcome))
-
-    def _load(self, found: SharedResult) -> Outcome:
-        codec = self._scheduler.ledger.codec
-        if found.failed:
-            return Failure(codec.decode_error(found.payload), found.payload)
-        return Value(codec.decode(found.payload), found.payload)
 
     def _answer(self, active: Active, event: StepDone | StepKnown | StepWanted) -> None:
         self._scheduler.answer(active, event.position, event)
@@ -230,6 +224,12 @@ class Sharing:
         self._sweeping = False
         if len(job.answers) == SWEEP:
             self._sweep()
+
+
+def _load(codec: Codec, found: SharedResult) -> Outcome:
+    if found.failed:
+        return Failure(codec.decode_error(found.payload), found.payload)
+    return Value(codec.decode(found.payload), found.payload)
 
 
 def _step_of(active: Active, position: Position) -> _Step | None:

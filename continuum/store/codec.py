@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 from zlib import crc32
@@ -22,8 +22,9 @@ from continuum.errors import CorruptRecord, PayloadTooLarge, UnpicklableValue, U
 from continuum.journal import Entry, Failure, Kind, Outcome, Value
 from continuum.store.culprit import explain
 from continuum.store.exceptions import keep_tracebacks, set_recorded, summarize, traceback_of
+from continuum.store.loading import load
 from continuum.store.payload import PLAIN_VALUE, TAGS, join, require_python, split
-from continuum.store.pickling import PROTOCOL, dump, dump_error, dump_plain, holds_code, is_plain
+from continuum.store.pickling import PROTOCOL, dump, dump_code, dump_error, dump_plain, holds_code, is_plain
 
 __all__ = [
     "UNLOADED",
@@ -81,6 +82,13 @@ class Codec:
 
     def __init__(self, payload_limit: int = 16 * 1024 * 1024) -> None:
         self.payload_limit = payload_limit
+        self._main: Mapping[str, Any] | None = None
+
+    def within(self, main: Mapping[str, Any]) -> Codec:
+        """The same codec, to which ``__main__`` is a program of that content wherever a pickle refers to it."""
+        codec = Codec(self.payload_limit)
+        codec._main = main
+        return codec
 
     # Payloads
 
@@ -94,6 +102,17 @@ class Codec:
             raise UnpicklableValue(explain(value, what, error)) from error
         code = holds_code(data)
         return self._limited(join(data, code=True) if code else PLAIN_VALUE + data, what)
+
+    def encode_code(self, value: object, what: str, suspect: object) -> bytes:
+        """The payload of code that is to run where it cannot be imported; raises as :meth:`encode`.
+
+        What cannot be pickled is looked for in `suspect`, a part of the value.
+        """
+        try:
+            data = dump_code(value)
+        except Exception as error:  # any code of the user's may run in a pickler
+            raise UnpicklableValue(explain(suspect, what, error, dump_code)) from error
+        return self._limited(join(data, code=True), what)
 
     def encode_loadable(self, value: object, what: str) -> bytes:
         """As :meth:`encode`; raises UnpicklableValue also for what is pickled but cannot be loaded again.
@@ -125,12 +144,21 @@ class Codec:
         and CorruptRecord.
         """
         if payload[:1] == PLAIN_VALUE:
-            return _load(memoryview(payload)[1:])
+            return _load(memoryview(payload)[1:], self._main)
         parts = split(payload)
         if parts.summary is not None:
             raise CorruptRecord("an error is recorded where a value belongs")
         require_python(parts.python)
-        return _load(parts.pickle)
+        return _load(parts.pickle, self._main, code=parts.python is not None)
+
+    def decode_code(self, payload: bytes) -> Any:
+        """What :meth:`encode_code` was given; raises as :meth:`decode`.
+
+        Classes of it that are here already become as it has them.
+        """
+        parts = split(payload)
+        require_python(parts.python)
+        return _load(parts.pickle, None)
 
     def encode_error(self, error: BaseException) -> bytes:
         """The error's payload. Never fails: what cannot be pickled is replaced by its repr."""
@@ -146,7 +174,7 @@ class Codec:
         if parts.summary is None:
             raise CorruptRecord("a value is recorded where an error belongs")
         require_python(parts.python)
-        error = _load(parts.pickle)
+        error = _load(parts.pickle, self._main, code=parts.python is not None)
         if not isinstance(error, BaseException):
             raise CorruptRecord("a recorded error is no error")
         set_recorded(error, parts.summary.traceback)
@@ -264,9 +292,9 @@ class Codec:
         return header, data[end:]
 
 
-def _load(data: memoryview) -> Any:
+def _load(data: memoryview, main: Mapping[str, Any] | None, *, code: bool = False) -> Any:
     try:
-        return pickle.loads(data)
+        return load(data, main, code=code)
     except (pickle.UnpicklingError, EOFError) as error:
         raise CorruptRecord("a recorded value is no pickle, or ends too early") from error
 

@@ -60,7 +60,14 @@ def _named(fn: Callable[..., Any]) -> tuple[str, str, list[Any]]:
     elif not hasattr(fn, "__qualname__"):  # an object that can be called
         bound.append(fn)
         fn = type(fn)
-    return module_name(getattr(fn, "__module__", None) or ""), fn.__qualname__, bound
+    return _module_of(fn), fn.__qualname__, bound
+
+
+def _module_of(fn: Callable[..., Any]) -> str:
+    name, scope = getattr(fn, "__module__", None) or "", getattr(fn, "__globals__", None)
+    if name == "__main__" and scope is not None and scope is not vars(sys.modules["__main__"]):
+        return PurePath(scope.get("__file__") or name).stem  # it came with a run: another program is meant
+    return module_name(name)
 
 
 def module_name(name: str) -> str:

@@ -10,6 +10,7 @@ letter   the rest of the key                         the record
 ``s``    run                                         its state (:class:`RunState`)
 ``o``    run                                         how it ended; absent until then
 ``p``    run                                         what it published
+``b``    run                                         the code that it carries
 ``c``    run                                         the token of the worker that has it
 ``j``    run NUL number                              an entry of its journal
 ``i``    run NUL stamp                               a message to it
@@ -40,6 +41,7 @@ from continuum.journal import Position, RunId, Status, position_text
 __all__ = [
     "claim",
     "claims",
+    "code",
     "continuation",
     "delivered",
     "digest_of_expiry",
@@ -114,6 +116,10 @@ def outcome(run_id: str) -> bytes:
 
 def published(run_id: str) -> bytes:
     return b"p" + run_id.encode()
+
+
+def code(run_id: str) -> bytes:
+    return b"b" + run_id.encode()
 
 
 def claim(run_id: str) -> bytes:

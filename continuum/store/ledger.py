@@ -19,7 +19,7 @@ from typing import Final, TypeAlias, TypeVar
 from continuum.errors import RunExists, RunFinished, RunNotFound, StoreMoved, WrongState
 from continuum.journal import FINISHED, MARKS, Entry, Failure, Kind, Position, RunId, Status, position_text
 from continuum.store import keys
-from continuum.store.codec import Codec, unseal
+from continuum.store.codec import Codec, seal, unseal
 from continuum.store.protocol import Batch, View
 from continuum.store.records import (
     Address,
@@ -147,11 +147,24 @@ class Ledger:
         return None if data is None else unseal(key, data)
 
     def entries(
-        self, view: View, run_id: str, start: int = 0, limit: int | None = None, *, load: bool = True
+        self,
+        view: View,
+        run_id: str,
+        start: int = 0,
+        limit: int | None = None,
+        *,
+        load: bool = True,
+        codec: Codec | None = None,
     ) -> Iterator[tuple[int, Entry]]:
-        """The run's journal from that number on; without `load` no value is unpickled."""
+        """The run's journal from that number on; without `load` no value is unpickled, else by that codec."""
+        decode = (codec or self.codec).decode_entry
         for key, data in view.scan(keys.journal_prefix(run_id), start=keys.journal(run_id, start), limit=limit):
-            yield keys.number_of(key), self.codec.decode_entry(unseal(key, data), load=load)
+            yield keys.number_of(key), decode(unseal(key, data), load=load)
+
+    def code(self, view: View, run_id: str) -> bytes:
+        """The payload of the code that the run carries. Nothing is unpickled."""
+        key = keys.code(run_id)
+        return unseal(key, view.get(key) or b"")
 
     def history(self, view: View, run_id: str, start: int = 0, limit: int | None = None) -> list[HistoryRow]:
         """The run's journal from that number on as people see it, marks too. Raises RunNotFound."""
@@ -173,11 +186,18 @@ class Ledger:
     # Starting, sending, ending
 
     def start(
-        self, view: View, record: RunRecord, wake: int | None = None, claim: bytes | None = None
+        self,
+        view: View,
+        record: RunRecord,
+        wake: int | None = None,
+        claim: bytes | None = None,
+        code: bytes | None = None,
+        waiting_for: str = "",
     ) -> tuple[Batch | None, bool]:
         """Create a run, due at once or at `wake`; False if it exists. Raises RunExists.
 
-        With `claim` it is created in the hands of the worker that has this token.
+        With `claim` it is created in the hands of the worker that has this token. `code` is what it
+        carries, `waiting_for` what it takes to begin it, where that has to be told.
         """
         key = keys.run(record.id)
         data = view.get(key)
@@ -188,7 +208,9 @@ class Ledger:
             return None, False
         batch = Batch(checks=[(key, None), self.here(view)], puts=[write(self.codec, key, record)])
         status = Status.PENDING if claim is None else Status.RUNNING
-        self.put_state(batch, record, None, RunState(status, record.created, wake=wake))
+        self.put_state(batch, record, None, RunState(status, record.created, waiting_for, wake=wake))
+        if code is not None:
+            self.put_code(batch, record.id, code)
         if claim is not None:
             batch.puts.append((keys.claim(record.id), claim))
             return batch, True
@@ -315,8 +337,13 @@ class Ledger:
 
     def put_ready(self, batch: Batch, address: Address, stamp: int) -> None:
         """Have a worker that has the run's workflow look at it."""
-        run_id, queue, priority, workflow, version = address
-        batch.puts.append((keys.ready(queue, priority, stamp, run_id), f"{workflow}\0{version}".encode()))
+        key = keys.ready(address.queue, address.priority, stamp, address.run_id)
+        batch.puts.append((key, address.label.encode()))
+
+    def put_code(self, batch: Batch, run_id: str, code: bytes) -> None:
+        """Have the run carry that code."""
+        key = keys.code(run_id)
+        batch.puts.append((key, seal(key, code)))
 
     def put_message(self, batch: Batch, run_id: str, message: Message, stamp: int) -> None:
         """Put a message into a run's inbox, where no other has that stamp."""

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from continuum.errors import CorruptRecord, UnsupportedRecord
 from continuum.store.exceptions import Summary
 
-__all__ = ["PLAIN_VALUE", "TAGS", "Payload", "join", "require_python", "split"]
+__all__ = ["PLAIN_VALUE", "TAGS", "Payload", "join", "require_python", "split", "this_python"]
 
 PLAIN_VALUE: Final = b"v"
 CODE_VALUE: Final = b"V"
@@ -81,10 +81,15 @@ def _text(data: memoryview) -> str:
         raise CorruptRecord("the text of a recorded error is no UTF-8") from error
 
 
+def this_python() -> str:
+    """The version that code by value is made for and needs here: ``3.11``."""
+    return ".".join(map(str, THIS_PYTHON))
+
+
 def require_python(python: tuple[int, int] | None) -> None:
     """Raise UnsupportedRecord if a pickle needs another Python: loading it would crash this one."""
     if python is not None and python != THIS_PYTHON:
-        made, here = ".".join(map(str, python)), ".".join(map(str, THIS_PYTHON))
+        made, here = ".".join(map(str, python)), this_python()
         raise UnsupportedRecord(
             f"a recorded value holds code of Python {made}, which Python {here} cannot load; "
             f"go on under Python {made}, or record functions and classes that can be imported"

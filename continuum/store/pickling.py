@@ -13,7 +13,7 @@ import io
 import pickle
 import pickletools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Any, Final
 
@@ -21,8 +21,9 @@ import cloudpickle
 
 from continuum.errors import UnpicklableError
 from continuum.store.exceptions import ErrorParts, summarize
+from continuum.store.loading import load
 
-__all__ = ["PROTOCOL", "dump", "dump_error", "dump_plain", "holds_code", "is_plain"]
+__all__ = ["PROTOCOL", "dump", "dump_code", "dump_error", "dump_plain", "holds_code", "is_plain", "main_names"]
 
 PROTOCOL: Final = 5
 PART_LIMIT: Final = 64 * 1024  # bytes of one part of an error that does not pickle as a whole
@@ -59,6 +60,11 @@ def dump(value: object) -> bytes:
         return _by_reference(value)
     except Exception:  # any code of the user's may run in a pickler
         return _by_other_means(value)
+
+
+def dump_code(value: object) -> bytes:
+    """The pickle that holds whatever cannot be imported, all that it refers to in the main program too."""
+    return _written(lambda file: _ByValue(file, ErrorParts(), main_by_name=False), value)
 
 
 def is_plain(data: bytes) -> bool:
@@ -101,7 +107,7 @@ def dump_error(error: BaseException, limit: int) -> tuple[bytes, BaseException]:
     for form in (_by_reference, _by_value, _portable):
         try:
             data = form(error)
-            copy = pickle.loads(data)
+            copy = load(data, code=True)
         except Exception:  # any code of the user's may run in a pickle
             continue
         if isinstance(copy, BaseException) and len(data) <= limit:
@@ -115,14 +121,25 @@ def holds_code(data: bytes) -> bool:
     """Whether a pickle holds functions or classes by value: whether it refers to what makes them."""
     if b"cloudpickle" not in data:
         return False
+    return any(module.startswith("cloudpickle") and name not in HARMLESS for module, name in _references(data))
+
+
+def main_names(data: bytes) -> set[str]:
+    """The names in the main program that a pickle refers to."""
+    if b"__main__" not in data:
+        return set()
+    return {name.partition(".")[0] for module, name in _references(data) if module == "__main__"}
+
+
+def _references(data: bytes) -> Iterator[tuple[str, str]]:
+    """The modules and names by which a pickle refers to classes and functions."""
     strings: list[object] = []
     memo: list[object] = []
     for opcode, argument, _ in pickletools.genops(data):
         match opcode.name:
             case "STACK_GLOBAL":
                 module, name = strings[-2:]
-                if str(module).startswith("cloudpickle") and name not in HARMLESS:
-                    return True
+                yield str(module), str(name)
             case "MEMOIZE":
                 memo.append(strings[-1] if strings else None)
             case "BINGET" | "LONG_BINGET":
@@ -131,7 +148,6 @@ def holds_code(data: bytes) -> bool:
                 pass
             case _:
                 strings.append(argument)
-    return False
 
 
 class _ByReference(pickle.Pickler):
@@ -146,14 +162,15 @@ class _ByReference(pickle.Pickler):
 
 
 class _ByValue(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
-    def __init__(self, file: io.BytesIO, errors: ErrorParts) -> None:
+    def __init__(self, file: io.BytesIO, errors: ErrorParts, *, main_by_name: bool = True) -> None:
         super().__init__(file, PROTOCOL)
         self._errors = errors
+        self._main_by_name = main_by_name
 
     def reducer_override(self, value: Any) -> Any:
         if issubclass(type(value), BaseException):
             return self._errors.reduce(value)
-        if _in_main(value):
+        if self._main_by_name and _in_main(value):
             return NotImplemented
         return super().reducer_override(value)
 

@@ -31,13 +31,20 @@ __all__ = [
 
 
 class Address(NamedTuple):
-    """What it takes to have a worker look at a run."""
+    """What it takes to have a worker look at a run; `python` is as in its record."""
 
     run_id: RunId
     queue: str
     priority: int
     workflow: str
     version: str
+    python: str = ""
+
+    @property
+    def label(self) -> str:
+        """What a worker needs to work on the run: its workflow and version, or that version of Python."""
+        label = f"{self.workflow}\0{self.version}"
+        return f"{label}\0{self.python}" if self.python else label
 
 
 @record
@@ -51,6 +58,10 @@ class RunRecord:
     begins with entry `journal_start`; `started_as` is then the workflow that it was started as. Where entries
     of this generation were deleted behind its continuation, `journal_start` has moved by that, and
     `compacted` counts them: without the continuation the run cannot go on any more.
+    begins with entry `journal_start`; `started_as` is then the workflow that it was started as.
+
+    Where the run carries its code, `code_size` is how many bytes that is, and `python` the version that it is
+    for; else it is empty.
     """
 
     id: RunId
@@ -68,6 +79,8 @@ class RunRecord:
     journal_start: int = 0
     started_as: str = ""
     compacted: int = 0
+    python: str = ""
+    code_size: int = 0
     payload: bytes = b""
 
     @property
@@ -78,7 +91,7 @@ class RunRecord:
     @property
     def address(self) -> Address:
         """Where the run's worker is found."""
-        return Address(self.id, self.queue, self.priority, self.workflow, self.version)
+        return Address(self.id, self.queue, self.priority, self.workflow, self.version, self.python)
 
 
 @record

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache, partial
 from typing import Any, Final, TypeAlias
 
 from continuum.errors import CorruptRecord
 from continuum.journal import TAKES, Entry, Kind, Position, RunId, Status, Value
 from continuum.stamps import Stamps
 from continuum.store import keys
+from continuum.store.carried import Carried, unpack
 from continuum.store.codec import seal
 from continuum.store.leavings import leave
 from continuum.store.ledger import Ledger
@@ -31,12 +33,16 @@ Load: TypeAlias = Callable[[RunRecord, Continuation], Any]
 SAMPLE: Final = 20
 """Entries."""
 
+KEPT: Final = 16
+"""How much different code that came with runs is kept loaded: equal code is loaded once."""
+
 
 @dataclass(slots=True)
 class Taken:
     """A run that was claimed, with all it takes to go on; or `error`, where something cannot be loaded.
 
-    Where it is `resumed` from its `continuation`, `journal` holds what was recorded since; where it could have
+    `carried` is the code that came with it, where the worker does not have the workflow itself. Where the run
+    is `resumed` from its `continuation`, `journal` holds what was recorded since; where it could have
     been and is not, `unfit` says why.
     """
 
@@ -46,6 +52,7 @@ class Taken:
     messages: list[tuple[int, Message]] = field(default_factory=list)
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
+    carried: Carried | None = None
     continuation: Continuation | None = None
     resumed: Any = None
     unfit: str = ""
@@ -79,7 +86,8 @@ class Worklist:
         self._stamps = stamps
         self.token = token
         self._queues = queues
-        self._wanted = wanted  # whether the worker has that workflow and version
+        self._wanted = wanted  # whether the worker works on what has that label
+        self._unpack = lru_cache(KEPT)(partial(unpack, self.codec))
         self._load_state = load  # loads a continuation, or raises why it cannot be used
 
     # Finding and claiming
@@ -106,7 +114,7 @@ class Worklist:
 
     def takes(self, record: RunRecord) -> bool:
         """Whether the run is one that this worker can work on."""
-        return record.queue in self._queues and self._wanted(f"{record.workflow}\0{record.version}")
+        return record.queue in self._queues and self._wanted(record.address.label)
 
     def inherit(self, view: View, now: int) -> list[tuple[Batch | None, Taken | Nudge | None]]:
         """Claims for the runs whose worker is gone, and for those that are blocked.
@@ -173,13 +181,16 @@ class Worklist:
     def _load(self, view: View, record: RunRecord, state: RunState) -> Taken:
         taken = Taken(record, state)
         try:
+            taken.messages = self.messages(view, record.id)
+            if record.python and not self._wanted(replace(record, python="").address.label):
+                taken.carried = self._unpack(self._ledger.code(view, record.id))
+            codec = self.codec if taken.carried is None else taken.carried.codec
             self._load_continuation(view, taken)
             start = record.journal_start
             if taken.resumed is not None and taken.continuation is not None:
                 start = max(start, taken.continuation.number)
-            taken.journal = list(self._ledger.entries(view, record.id, start))
-            taken.messages = self.messages(view, record.id)
-            taken.args, taken.kwargs = self.codec.decode(record.payload)
+            taken.journal = list(self._ledger.entries(view, record.id, start, codec=codec))
+            taken.args, taken.kwargs = codec.decode(record.payload)
         except Exception as error:  # told by who claimed it: the run is blocked until it can be loaded
             taken.error = error
         return taken
@@ -187,14 +198,16 @@ class Worklist:
     def _load_continuation(self, view: View, taken: Taken) -> None:
         """Load the run's continuation, if it is to go on from that.
 
-        A retry goes back behind it where it can. Raises what keeps it from being used where nothing else is left.
+        A retry goes back behind it where it can, and code that came with the run replays. Raises what keeps it from
+        being used where nothing else is left.
         """
         record = taken.record
         try:
             found = taken.continuation = self._ledger.continuation(view, record.id)
             if found is None and record.compacted:
                 raise CorruptRecord("the continuation is missing that stands for the history that was deleted")
-            if found is not None and self._load_state is not None and (record.compacted or not taken.state.rewind):
+            replays = taken.state.rewind or taken.carried is not None
+            if found is not None and self._load_state is not None and (record.compacted or not replays):
                 taken.resumed = self._load_state(record, found)
         except Exception as error:  # any code of the user's may run in a pickle
             if record.compacted:
@@ -312,15 +325,27 @@ class Worklist:
         return self._stamps.entropy(16).hex()
 
     def hand_over(
-        self, batch: Batch, record: RunRecord, old: RunState, new: RunRecord, opening: Sequence[Entry], now: int
+        self,
+        batch: Batch,
+        record: RunRecord,
+        old: RunState,
+        new: RunRecord,
+        opening: Sequence[Entry],
+        now: int,
+        code: bytes | None = None,
     ) -> bytes | None:
         """Have the run go on by its new record, with whoever has that workflow; its journal begins with `opening`.
 
-        Gives the key of a note where the old journal was too long to be deleted along with that.
+        `code` is what it carries from now on, if that is something else. Gives the key of a note
+        where the old journal was too long to be deleted along with that.
         """
         note = leave(batch, record.id, record.journal_start, new.journal_start)
         self.forget_continuation(batch, record.id)
         batch.puts.append(write(self.codec, keys.run(record.id), new))
+        if code is not None:
+            self._ledger.put_code(batch, record.id, code)
+        elif record.python and not new.python:
+            batch.deletes.append(keys.code(record.id))
         for number, entry in enumerate(opening, new.journal_start):
             self.append(batch, record.id, number, entry)
         self.change(batch, record, old, RunState(Status.WAITING, now, waiting_for="a worker"))

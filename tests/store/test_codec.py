@@ -7,6 +7,7 @@ import math
 import pickle
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import uuid
@@ -260,6 +261,41 @@ def test_a_class_of_the_main_program_goes_by_name_also_beside_a_lambda(monkeypat
     payload = CODEC.encode([made(), lambda: None])
     assert type(CODEC.decode(payload)[0]) is made
     assert b"_make_skeleton_class" not in payload
+
+
+def test_a_class_that_is_here_already_is_not_changed_by_a_value_of_it() -> None:
+    class Point:
+        def __init__(self, x: int) -> None:
+            self.x = x
+
+        def doubled(self) -> int:
+            return self.x * 2
+
+    payload, error = CODEC.encode(Point(3)), CODEC.encode_error(ValueError(Point(4)))
+    assert holds_code(payload)
+    method = Point.doubled
+    Point.more = 1  # type: ignore[attr-defined]
+    assert type(CODEC.decode(payload)) is Point
+    assert CODEC.decode_error(error).args[0].doubled() == 8
+    assert CODEC.failure(ValueError(Point(5))).error.args[0].doubled() == 10
+    assert Point.doubled is method
+    code = f"import sys\nfrom continuum.store.codec import Codec\nprint(Codec().decode({payload!r}).doubled())"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "6\n"
+
+
+def test_a_class_that_has_nothing_but_a_text_keeps_it() -> None:
+    class Refused(Exception):
+        """It was refused."""
+
+    class Colours(enum.Enum):
+        """Some colours."""
+
+        RED = 1
+
+    payload = CODEC.encode([Refused, Colours])
+    code = f"from continuum.store.codec import Codec\nfor each in Codec().decode({payload!r}):\n  print(each.__doc__)"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told == "It was refused.\nSome colours.\n"
 
 
 class Canary:

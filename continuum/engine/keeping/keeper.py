@@ -45,6 +45,8 @@ DELETED: Final = (
     "be used here: {}. Nothing else is lost. Put the code back, then start a worker again"
 )
 
+CARRIED: Final = "it is executed by the code that came with it, to which no state can refer"
+
 LEAST: Final = 60
 """Bytes that an entry takes up, at the least."""
 
@@ -70,11 +72,12 @@ class Keeper:
         if not self._auto and not record.compacted:
             return None
         try:
+            workflow = self._registry[record.workflow]
             if continuation.generation != record.generation:
                 raise Stale(f"it is of generation {continuation.generation} of the run")
             if self._unfit.get(record.id, ("", 0))[1] == continuation.at:
                 raise Stale(self._unfit[record.id][0])
-            return load(continuation.payload, self._registry[record.workflow])
+            return load(continuation.payload, workflow)
         except Exception as error:  # any code of the user's may run in a pickle
             raise self._told(record, error) from error
 
@@ -164,6 +167,8 @@ class Keeper:
     def _upkeep(self, active: Active) -> Upkeep:
         if active.upkeep is None:
             active.upkeep = Upkeep(active.record.journal_start)
+        if active.carried is not None:
+            active.upkeep.hopeless = CARRIED
         return active.upkeep
 
     # Is it worth it?

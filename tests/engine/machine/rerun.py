@@ -13,6 +13,7 @@ import pickle
 import sys
 from collections.abc import Generator
 from io import BytesIO
+from operator import attrgetter
 from typing import Any
 
 from continuum import Workflow
@@ -75,11 +76,11 @@ def rerun(body: Body) -> Any:
     frame, code = body.gi_frame, body.gi_code
     assert "<locals>" not in code.co_qualname
     names = code.co_varnames[: code.co_argcount]
-    return Rerun(frame.f_globals["__name__"], code.co_name, tuple(frame.f_locals[name] for name in names))
+    return Rerun(frame.f_globals["__name__"], code.co_qualname, tuple(frame.f_locals[name] for name in names))
 
 
 def _named(module: str, name: str) -> Any:
-    return getattr(sys.modules[module], name)
+    return attrgetter(name)(sys.modules[module])
 
 
 class _Pickler(pickle.Pickler):

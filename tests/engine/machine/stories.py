@@ -37,6 +37,7 @@ from continuum import (
     current,
     workflow,
 )
+from continuum.dag import Dag
 
 Body = Generator[Any, Any, Any]
 
@@ -277,6 +278,22 @@ def going_on(number: int = 0) -> Body:
         yield ContinueUsing(going_on(number + 1))
 
 
+def prepared(a: object, b: object) -> Body:
+    return a, b, (yield do("ready"))
+
+
+GRAPH = Dag()
+GRAPH.step("a", undo, needs=("given",))
+GRAPH.step("b", undo, needs=("a",))
+GRAPH.step("c", undo, needs=("a",), retry=Retry(2, delay=10, jitter=0))
+GRAPH.step("join", prepared, needs=("b", "c"))
+
+
+@workflow
+def graph() -> Body:
+    return (yield from GRAPH.run(inputs={"given": 1}))
+
+
 @workflow
 def junk() -> Body:
     yield All(branch_with_junk())
@@ -402,3 +419,18 @@ STORIES = [
     story(passing_on, ("fails", "b", Oops("b")), ("fails", "a", Oops("a")), ("done", "c")),
     story(going_on, ("done", "a"), ("cancel", "enough")),
 ]
+
+SHARING = [
+    story(
+        graph,
+        *[
+            ("done", "a", 1),
+            ("fails", "c", Oops("c")),
+            ("done", "b", 2),
+            ("tick", 11),
+            ("done", "c", 3),
+            ("done", "ready"),
+        ],
+    ),
+]
+"""Stories whose generators change what they share: to run one of them again changes it twice."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from harness import Kept, Play, name_of
 from rerun import from_bytes, rerun, taken, to_bytes
-from stories import STORIES, Oops, Story, delegating, dropping, each, junk, keeping, sequence, telling
+from stories import SHARING, STORIES, Oops, Story, delegating, dropping, each, junk, keeping, sequence, telling
 
 from continuum import (
     All,
@@ -79,9 +79,17 @@ def is_in_flight(play: Play, name: str) -> bool:
     return name[0].isdigit() or names.count(name) == 1
 
 
-@pytest.mark.parametrize("kind", [pytest.param(RERUN, id="run again"), pytest.param(TWINS, id="twins")])
+@pytest.mark.parametrize("story", [*STORIES, *SHARING])
+def test_from_every_point_twins_go_on_as_after_a_replay(story: Story) -> None:
+    check_every_point(story, TWINS)
+
+
 @pytest.mark.parametrize("story", STORIES)
-def test_from_every_point_it_goes_on_as_after_a_replay(story: Story, kind: Kind) -> None:
+def test_from_every_point_it_goes_on_as_after_a_replay(story: Story) -> None:
+    check_every_point(story, RERUN)
+
+
+def check_every_point(story: Story, kind: Kind) -> None:
     plain = Play(story.make(), **story.options)
     play = Play(story.make(), adopt=kind.adopt, **story.options)
     points = [kept(play, kind)]
