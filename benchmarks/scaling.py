@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 from measure import inline_step, options, show
 
-from continuum import All, AsyncEngine, Handle, Map, Receive, Save, workflow
+from continuum import All, AsyncEngine, Ensure, Handle, Map, Race, Receive, Save, workflow
 
 Body = Generator[Any, Any, Any]
 TIMES = 10
@@ -37,6 +37,23 @@ def mapped(size: int) -> Body:
 
 
 @workflow
+def raced(size: int) -> Body:
+    yield Race(Save(inline_step, 0), *(Receive("word") for _ in range(size)))
+
+
+@workflow
+def conditions(size: int) -> Body:
+    """Each branch lets the next one go on."""
+    passed: list[int] = []
+
+    def waits(number: int) -> Body:
+        yield Ensure(lambda: len(passed) >= number)
+        passed.append(number)
+
+    yield All(*(waits(number) for number in range(size)))
+
+
+@workflow
 def receives(size: int) -> Body:
     for _ in range(size):
         yield Receive("word")
@@ -49,7 +66,15 @@ def handled(size: int) -> Body:
     yield Receive("end")
 
 
-SIZES: dict[Any, int] = {saves: 1_000, branches: 1_000, mapped: 1_000, receives: 100, handled: 100}
+SIZES: dict[Any, int] = {
+    saves: 1_000,
+    branches: 1_000,
+    mapped: 1_000,
+    raced: 1_000,
+    conditions: 1_000,
+    receives: 100,
+    handled: 100,
+}
 
 
 async def work(flow: Any, size: int) -> float:

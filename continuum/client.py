@@ -29,6 +29,7 @@ from continuum.store.committer import Committer, Job, single
 from continuum.store.ledger import Ledger, Plan
 from continuum.store.protocol import Store, View
 from continuum.store.records import Message, RunEnd, RunRecord
+from continuum.store.tenure import Claim
 from continuum.workflow import Invocation, Registry, Workflow
 
 __all__ = ["Client"]
@@ -49,11 +50,11 @@ class Worker(Protocol):
     def holds(self, run_id: str) -> bool:
         """Whether the run is in its memory: then it will tell of its end."""
 
-    def reserve(self, record: RunRecord) -> bytes | None:
+    def reserve(self, record: RunRecord) -> Claim | None:
         """A claim under which the run may be started, if there is room to work on it at once."""
 
-    def begin(self, record: RunRecord, started: bool) -> None:
-        """The run for which a claim was reserved has been started, or could not be."""
+    def begin(self, record: RunRecord, claim: Claim, started: bool) -> None:
+        """The run for which a claim was reserved has been started under it, or has not."""
 
 
 class Client:
@@ -119,7 +120,7 @@ class Client:
                 logger.warning("run %s waits for %s", record.id, lacking, extra={"run_id": record.id})
             self.poke()
         else:  # once it is committed the worker has it, whether or not anyone still waits here
-            await self.ask(plan, partial(self._begin, record))
+            await self.ask(plan, partial(self._begin, record, claim))
         return AsyncRun(self, record.id)
 
     def run(self, id: str) -> AsyncRun[Any]:
@@ -267,9 +268,9 @@ class Client:
             for call in self.mailbox.drain():
                 call()
 
-    def _begin(self, record: RunRecord, job: Job[bool]) -> None:
+    def _begin(self, record: RunRecord, claim: Claim, job: Job[bool]) -> None:
         assert self.worker is not None
-        self.worker.begin(record, job.error is None and job.result())
+        self.worker.begin(record, claim, job.error is None and job.result())
 
     def _looked(self, job: Job[list[tuple[RunId, RunEnd | None]]]) -> None:
         self._looking = False

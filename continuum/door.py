@@ -10,13 +10,23 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from continuum.checks import check_queue
+from continuum.durations import NANOSECONDS, Duration, nanoseconds
 from continuum.errors import BadValue
 from continuum.journal import Status
 from continuum.workflow import Workflow
 
-__all__ = ["check_count", "check_limit", "check_priority", "check_queues", "name_of_workflow", "status_of"]
+__all__ = [
+    "check_count",
+    "check_lease",
+    "check_limit",
+    "check_priority",
+    "check_queues",
+    "name_of_workflow",
+    "status_of",
+]
 
 PRIORITIES: Final = range(-(2**31) + 1, 2**31)  # those that the store keeps apart
+SHORTEST_LEASE: Final = NANOSECONDS
 MOST: Final = 2**62  # above any number of runs
 
 
@@ -25,6 +35,14 @@ def check_count(count: object, what: str) -> int:
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         raise BadValue(f"{what} must be a whole number of 1 or more, not {count!r}")
     return count
+
+
+def check_lease(lease: Duration) -> int:
+    """How long a worker may be silent, in nanoseconds: a second or more, since it shows itself three times as often."""
+    length = nanoseconds(lease, "lease")
+    if length < SHORTEST_LEASE:
+        raise BadValue(f"lease must be one second or more, not {lease!r}")
+    return length
 
 
 def check_queues(queues: Iterable[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """AsyncEngine: a client, and a worker beside it, inside the caller's own loop.
 
-The engine opens the store, takes the worker's place on it, and runs one background task: the
-scheduler, or for a client that executes nothing the reader of its mailbox. If that task fails, the
-caller's block is cancelled and the reason raised at its end.
+The engine opens the store and runs one background task: the scheduler, or for a client that executes
+nothing the reader of its mailbox. If that task fails, the caller's block is cancelled and the reason
+raised at its end.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from continuum.client import Client
-from continuum.door import check_count, check_queues
+from continuum.door import check_count, check_lease, check_queues
 from continuum.durations import NANOSECONDS, Duration, nanoseconds
+from continuum.engine.lease import LEASE, Registration
 from continuum.engine.scheduler import Scheduler
-from continuum.errors import BadValue, StoreBusy, StoreClosed
+from continuum.errors import BadValue, StoreClosed
 from continuum.offloop import on_thread
 from continuum.runs import AsyncRun
 from continuum.store.codec import Codec
@@ -57,8 +58,11 @@ class AsyncEngine:
     ``continuations="auto"`` long runs are kept so that they can go on without a replay; with ``"off"`` they are
     only where a workflow asks for it by Compact.
 
-    Raises on entering: StoreError and its kinds (StoreBusy where another worker has the store);
-    on making: BadValue, NotAWorkflow.
+    Several engines may work on one store. What one has in hand when it dies the others go on with; they
+    notice its death at once on the same machine, else when it has been silent for its `lease` (seconds,
+    a timedelta or text; at least one).
+
+    Raises on entering: StoreError and its kinds; on making: BadValue, NotAWorkflow.
 
     >>> async def main():
     ...     async with AsyncEngine("./state", workflows=[order]) as engine:
@@ -80,6 +84,7 @@ class AsyncEngine:
         payload_limit: int = PAYLOAD_LIMIT,
         grace: Duration = GRACE,
         continuations: Literal["auto", "off"] = "auto",
+        lease: Duration = LEASE / NANOSECONDS,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.registry = Registry(workflows)
@@ -97,6 +102,7 @@ class AsyncEngine:
         self._carried = carried
         self._create = create
         self._grace = nanoseconds(grace, "grace") / NANOSECONDS
+        self._lease = check_lease(lease)
         self._clock = clock
         self._client: Client | None = None
         self._scheduler: Scheduler | None = None
@@ -156,6 +162,8 @@ class AsyncEngine:
             await checkpoint()  # a scope that was cancelled meanwhile
             client = self._make_client(store)
             client.mailbox.bind()
+            if self._scheduler is not None:
+                opened.callback(self._scheduler.lease.end)
             opened.callback(client.committer.close)
             opened.callback(store.watch(lambda: client.mailbox.post(self._on_change)).close)
             group = anyio.create_task_group()
@@ -202,19 +210,13 @@ class AsyncEngine:
                 self._failure = error
 
     def _open_store(self, opened: ExitStack) -> Store:
-        """Open the store, and take the worker's place on it; `opened` closes what was opened."""
+        """Open the store, and register the worker; `opened` undoes both."""
         store = open_store(self._where, durability=self._durability, create=self._create)
         opened.callback(store.close)
         if self._works:
-            hold = store.hold("worker")
-            if hold is None:
-                raise StoreBusy(
-                    f"another worker executes the runs of {store.location}; there is room for one. "
-                    "To start, send and read beside it, open the engine with work=False"
-                )
-            opened.callback(hold.release)
-            with store.view() as view:
-                Ledger(self._codec).here(view)
+            self._registration = Registration(store, Ledger(self._codec), self._queues, self._clock())
+            opened.callback(self._registration.end)
+            self._registration.begin()
         return store
 
     def _make_client(self, store: Store) -> Client:
@@ -224,6 +226,7 @@ class AsyncEngine:
         )
         if self._works:
             self._scheduler = Scheduler(
+                store,
                 client.committer,
                 client.mailbox,
                 ledger,
@@ -231,6 +234,8 @@ class AsyncEngine:
                 queues=self._queues,
                 concurrency=self._concurrency,
                 carried=self._carried,
+                registration=self._registration,
+                lease=self._lease,
                 clock=self._clock,
                 stamps=client.stamps,
                 continuations=self._continuations == "auto",

@@ -1,6 +1,7 @@
 """What all tests share: async tests (`pytestmark = pytest.mark.anyio`) run on asyncio and on trio.
 
-``--rounds N`` says how often the programs of `tests/crash` are killed.
+``--rounds N`` says how often the programs of `tests/crash` are killed, ``--runs N`` how many runs are at work
+meanwhile.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import pytest
 from hosts import OpenEngine, opened
 
 ROUNDS = 10
+RUNS = 200
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The options of this test suite."""
     parser.addoption("--rounds", type=int, default=ROUNDS, help="how often programs are killed in the crash tests")
+    parser.addoption("--runs", type=int, default=RUNS, help="how many runs there are where workers are killed")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -31,6 +34,13 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def rounds(request: pytest.FixtureRequest) -> int:
     """How often a program is killed."""
     count: int = request.config.getoption("--rounds")
+    return count
+
+
+@pytest.fixture
+def runs(request: pytest.FixtureRequest) -> int:
+    """How many runs there are where workers are killed."""
+    count: int = request.config.getoption("--runs")
     return count
 
 

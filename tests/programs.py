@@ -112,6 +112,7 @@ LEAVES = (
     "shared",
     "now",
     "compact",
+    "revert",
 )
 PLAIN_CONSTRUCTS = (*["all", "map"] * 3, "finally", "catch", "stubborn")
 CONSTRUCTS = (*PLAIN_CONSTRUCTS, "race", "race")
@@ -343,6 +344,7 @@ _ROWS: dict[str, Callable[[Node, Scope], Body]] = {
     "publish": _plain(lambda node: Publish(**{"xyz"[node.number % 3]: node.number})),
     "count": _plain(lambda node: Publish(**{"xyz"[node.number % 3]: Count(node.number)})),
     "compact": _plain(lambda node: Compact()),
+    "revert": _plain(lambda node: Revert("in between")),
     "now": _plain(lambda node: Now()),
     "random": _plain(lambda node: Random()),
     "uuid4": _plain(lambda node: Uuid4()),

@@ -14,7 +14,7 @@ import pytest
 from hosts import TOO_LONG, dump, opened
 
 from continuum import AsyncEngine, AsyncRun, Receive, Save, Sleep, workflow
-from continuum.errors import BadValue, RunFinished, StoreBusy, StoreClosed
+from continuum.errors import BadValue, RunFinished, StoreClosed
 from continuum.store.committer import Committer
 from continuum.store.opening import open_store
 
@@ -289,19 +289,16 @@ async def resumes(where: str) -> None:
         assert await run.result(timeout=TOO_LONG) == "after all"
 
 
-async def test_a_second_worker_on_the_store_is_refused_and_a_client_is_not(tmp_path: Any) -> None:
-    where = str(tmp_path / "store")
-    async with engine_on(where, waits) as engine:
-        run = await engine.start(waits(), id="r")
-        with pytest.raises(StoreBusy, match="work=False"):
-            async with engine_on(where, waits):
-                pass
+async def test_two_workers_and_a_client_share_a_store(where: str) -> None:
+    async with engine_on(where, waits) as one, engine_on(where, adds, waits) as two:
+        run = await one.start(waits(), id="r")
+        other = await two.start(adds(1, 2), id="s")
         async with engine_on(where, work=False) as client:
             await client.run("r").send("event", 1)
             assert await client.run("r").result(timeout=TOO_LONG) == 1
+            assert await client.run("s").result(timeout=TOO_LONG) == 9
         assert await run.status() == "completed"
-    async with engine_on(where, waits):
-        pass  # the place is free again
+        assert await other.status() == "completed"
 
 
 async def test_steps_in_flight_are_drained_when_the_engine_closes(where: str) -> None:

@@ -15,7 +15,7 @@ __all__ = ["retry"]
 @store_option
 @pass_settings
 def retry(settings: Settings, run_id: str) -> None:
-    """Let a failed run go on from that step."""
+    """Let a failed run go on from that step, or one that its workers died of from where it stands."""
     with client(settings) as engine:
         engine.run(run_id).retry()
-    output.note(f"run {run_id!r} goes on from the step that failed")
+    output.note(f"run {run_id!r} goes on")

@@ -1,7 +1,8 @@
 """``continuum run``: a worker as a daemon.
 
 The first SIGTERM or SIGINT, on Windows also SIGBREAK, lets steps in flight end, the second ends the process at
-once; nothing recorded is lost either way.
+once; nothing recorded is lost either way. With ``--processes`` it is the parent of several workers, see
+:mod:`continuum.cli.pool`.
 """
 
 from __future__ import annotations
@@ -10,31 +11,33 @@ import asyncio
 import logging
 import os
 import signal
-import sys
+import threading
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
-from types import FrameType, TracebackType
-from typing import Any, Final, Literal, Self
+from functools import partial
+from typing import Any, Final, Literal
 
 import anyio
 import click
 
 from continuum.cli import output
 from continuum.cli.exits import OK
-from continuum.cli.options import QUEUE, Settings, opening, pass_settings, store_option
+from continuum.cli.options import DURATION, QUEUE, Settings, opening, pass_settings, store_option
+from continuum.cli.pool import supervise, worker_command
+from continuum.cli.signals import Signals
 from continuum.cli.targets import load_all
+from continuum.door import check_lease
+from continuum.durations import NANOSECONDS, Duration
+from continuum.engine.lease import LEASE
 from continuum.host import DEFAULT_CONCURRENCY, AsyncEngine
 from continuum.workflow import Workflow
 
 __all__ = ["run"]
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+PASSED_ON: Final = ("concurrency", "durability", "continuations", "lease", "log_level")
 LINE: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-
-STOP: Final = [signal.SIGINT, signal.SIGTERM]
-if sys.platform == "win32":
-    STOP.append(signal.SIGBREAK)  # the one that another process can send
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Daemon:
     until_idle: bool
     continuations: Literal["auto", "off"]
     carried: bool
+    lease: Duration
+    supervised: bool
 
 
 @click.command()
@@ -80,7 +85,22 @@ class Daemon:
     show_default=True,
     help="With 'off' long runs are replayed; only those that ask for it by Compact are kept to go on without.",
 )
+@click.option(
+    "--lease",
+    type=DURATION,
+    default=LEASE / NANOSECONDS,
+    show_default=True,
+    help="Other workers go on with this one's runs when it has been silent for so many seconds.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="That many workers, each a process; one that dies is replaced.",
+)
 @click.option("--until-idle", is_flag=True, help="End when nothing can be done now; runs that wait do not hold it.")
+@click.option("--supervised", is_flag=True, hidden=True, help="End when standard input ends.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True)
 @store_option
 @pass_settings
@@ -95,21 +115,43 @@ def run(
     durability: Literal["power", "process"],
     until_idle: bool,
     continuations: Literal["auto", "off"],
+    lease: Duration,
+    processes: int,
+    supervised: bool,
     log_level: str,
 ) -> None:
     """Execute runs, as a daemon.
 
     A TARGET is module, module:attr, file.py or file.py:attr: the workflows whose runs are executed. SIGTERM
     and Ctrl-C let steps in flight end; a second one ends the process at once. Without a TARGET, --carried
-    executes nothing but the runs that carry their code.
+    executes nothing but the runs that carry their code. Several workers may share a store: this one and
+    others, or those of --processes.
     """
     if not targets and not carried:
         raise click.UsageError("name a TARGET, or give --carried to execute only runs that carry their code")
     logging.basicConfig(level=log_level.upper(), format=LINE)
+    check_lease(lease)
     workflows = load_all(targets)
     queues, takes = queues or ("default",), carried is not False
-    daemon = Daemon(settings.store, workflows, queues, concurrency, durability, until_idle, continuations, takes)
+    if processes > 1:
+        ctx.exit(_supervise(ctx, settings.store, processes))
+    daemon = Daemon(
+        settings.store, workflows, queues, concurrency, durability, until_idle, continuations, takes, lease, supervised
+    )
     ctx.exit(anyio.run(serve, daemon, backend="asyncio"))
+
+
+def _supervise(ctx: click.Context, store: str, processes: int) -> int:
+    if store.startswith("memory:"):
+        raise click.BadParameter("a store in memory is one process's; give --store a directory", param_hint="--store")
+    given: dict[str, Any] = ctx.params
+    options = [f"--queue={queue}" for queue in given["queues"]]
+    options += [f"--{name.replace('_', '-')}={given[name]}" for name in PASSED_ON]
+    options += ["--until-idle"] * given["until_idle"]
+    if given["carried"] is not None:
+        options.append("--carried" if given["carried"] else "--no-carried")
+    command = worker_command(store, given["targets"], options)
+    return anyio.run(partial(supervise, command, processes, until_idle=given["until_idle"]), backend="asyncio")
 
 
 async def serve(daemon: Daemon) -> int:
@@ -122,11 +164,14 @@ async def serve(daemon: Daemon) -> int:
         durability=daemon.durability,
         continuations=daemon.continuations,
         carried=daemon.carried,
+        lease=daemon.lease,
     )
     async with AsyncExitStack() as stack:
-        signals = stack.enter_context(_Signals())
+        signals = stack.enter_context(Signals())
         with opening():
             await stack.enter_async_context(engine)
+        if daemon.supervised:
+            _watch_standard_input(signals.came)
         _announce(daemon)
         await _until_done(engine, signals.came, until_idle=daemon.until_idle)
         if signals.first is not None:
@@ -146,39 +191,22 @@ async def _until_done(engine: AsyncEngine, stop: anyio.Event, *, until_idle: boo
         group.cancel_scope.cancel()
 
 
+def _watch_standard_input(ended: anyio.Event) -> None:
+    """Set that event when whoever started this process wants it to end, or has died."""
+    loop = asyncio.get_running_loop()
+
+    def watch() -> None:
+        with suppress(RuntimeError):  # the loop is gone
+            while os.read(0, 1):  # not by sys.stdin, whose lock nobody may hold when the interpreter ends
+                pass
+            loop.call_soon_threadsafe(ended.set)
+
+    threading.Thread(target=watch, name="continuum-stdin", daemon=True).start()
+
+
 def _announce(daemon: Daemon) -> None:
     names = ", ".join(workflow.name for workflow in daemon.workflows) or "that runs carry"
     output.note(f"ready: store {daemon.store}, workflows {names}, queues {', '.join(daemon.queues)}")
     for workflow in daemon.workflows:
         if workflow.queue is not None and workflow.queue not in daemon.queues:
             output.note(f"runs of {workflow.name} wait in queue {workflow.queue!r}, which is not among these queues")
-
-
-class _Signals:
-    """The signals to stop: the first one is noted, the second one ends the process.
-
-    Plain handlers, not the loop's: a second signal counts also while a step holds up the loop.
-    """
-
-    def __init__(self) -> None:
-        self.first: int | None = None
-        self.came = anyio.Event()
-        self._loop = asyncio.get_running_loop()
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in STOP:
-            self._before[number] = signal.signal(number, self._on_signal)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.first is not None:
-            os._exit(128 + number)
-        self.first = number
-        self._loop.call_soon_threadsafe(self.came.set)

@@ -68,7 +68,7 @@ class Active:
 
     machine: Machine  # absent where the run could not be loaded
 
-    def __init__(self, record: RunRecord, state: RunState, worklist: Worklist) -> None:
+    def __init__(self, record: RunRecord, state: RunState, claim: bytes, worklist: Worklist) -> None:
         self.record = record
         self.id: RunId = record.id
         self.state = state
@@ -81,6 +81,7 @@ class Active:
         self.keep_at = NEVER  # how many entries there are when that is to be seen to
         self.dropping: list[Position] = []  # commands that wait for the history to be deleted
         self.number = 0  # of the next entry of its journal
+        self._numbered_from = 0  # the same when it was taken up
         self.settlement: Settle | None = None
         self.successor: RunRecord | None = None  # by which it goes on, as another workflow
         self.end: RunEnd | None = None  # once its end has been written down
@@ -91,7 +92,8 @@ class Active:
         self.carried: Carried | None = None  # the code that came with it, where it is executed by that
         self.idle_since: int | None = None
         self._worklist = worklist
-        self._fence = worklist.fence(self.id)
+        self.fence = keys.claim(record.id), claim
+        """The check of every batch for the run: it does nothing unless the run is held by this claim."""
         self._batch: Batch | None = None
         self._effects: list[Effect] = []
         self._opening: Sequence[Entry] = ()  # of its journal as another workflow
@@ -108,6 +110,11 @@ class Active:
         return self._worklist.codec if self.carried is None else self.carried.codec
 
     @property
+    def crashes(self) -> int:
+        """How many workers in a row have died while they executed it, if it has got nowhere since."""
+        return self.state.crashes
+
+    @property
     def changed(self) -> bool:
         """Whether something of it waits to be committed."""
         return self._batch is not None
@@ -116,14 +123,14 @@ class Active:
     def batch(self) -> Batch:
         """The batch that is being gathered."""
         if self._batch is None:
-            self._batch = Batch([self._fence])
+            self._batch = Batch([self.fence])
         return self._batch
 
     # Gathering
 
     def number_from(self, journal: Sequence[tuple[int, Entry]], start: int) -> None:
         """Go on counting where this journal ends, which begins at `start`."""
-        self.number = journal[-1][0] + 1 if journal else start
+        self.number = self._numbered_from = journal[-1][0] + 1 if journal else start
 
     def feed(self, event: Event, now: int) -> None:
         """Feed the machine, and gather what it asks for."""
@@ -314,9 +321,11 @@ class Active:
         elif self.blocked is not None:
             self._change(Status.BLOCKED, now, reason=self.blocked, rewind=self.state.rewind)
             self._worklist.release(self.batch, self.record)
+            self.batch.notify = True  # a worker that came meanwhile may have fitting code
         elif self.in_flight:
-            if self.state.status is not Status.RUNNING or (self.state.rewind and self._batch is not None):
-                self._change(Status.RUNNING, now)
+            got_on = self.state.crashes and self.number > self._numbered_from
+            if self.state.status is not Status.RUNNING or (self.state.rewind and self._batch is not None) or got_on:
+                self._change(Status.RUNNING, now, crashes=0 if got_on else self.state.crashes)
         else:
             self._wait(now)
 

@@ -60,7 +60,7 @@ class Intake:
         None where its continuation turned out to be of no use: it is to be claimed anew, and replayed.
         """
         record = taken.record
-        active = Active(record, taken.state, self._worklist)
+        active = Active(record, taken.state, taken.claim, self._worklist)
         failed_at = taken.state.failed_position() if taken.state.rewind else None
         try:
             if taken.error is not None:

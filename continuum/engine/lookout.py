@@ -6,16 +6,20 @@ room for. Looking is a job of the committer; what was seen is told to the schedu
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from continuum.engine.active import Active
+from continuum.engine.lease import Lease
 from continuum.engine.machine.requests import ChildDone
 from continuum.journal import Position, RunId
 from continuum.store.committer import Job
 from continuum.store.ends import outcome_of
+from continuum.store.ledger import CRASHES
 from continuum.store.protocol import Batch, View
-from continuum.store.worklist import Nudge, Taken, Worklist
+from continuum.store.tenure import Roll, Tenure, call_roll
+from continuum.store.worklist import Look, Nudge, Taken, Worklist
 
 if TYPE_CHECKING:
     from continuum.engine.scheduler import Scheduler
@@ -26,20 +30,28 @@ __all__ = ["Lookout"]
 class Lookout:
     """Looks into the store for a scheduler, one look at a time."""
 
-    def __init__(self, scheduler: Scheduler, worklist: Worklist) -> None:
+    def __init__(self, scheduler: Scheduler, worklist: Worklist, lease: Lease, concurrency: int) -> None:
         self._scheduler = scheduler
         self._worklist = worklist
+        self._lease = lease
+        self._concurrency = concurrency
         self._foreign: dict[RunId, list[tuple[Active, Position]]] = {}  # who waits for runs that others started
         self._timer_due: int | None = None  # the look that is planned for timers in the store
-        self._looking = False
+        self._first = True  # look: it enlists the worker, so that runs can be started in its hands
+        self._orphans = True  # there may be runs whose worker is gone
+        self._blocked: set[RunId] | None = None  # those that are still to be tried; None: not known yet
+        self._risks: set[Active] = set()  # runs that may have brought their worker down, and could do it again
+        self._shied = False  # there are more of these than are taken at a time
         self._poked = True
+        self.looking = False
+        """Whether a look is under way."""
         self.crowded = False
         """There may be more in the store than there was room for."""
 
     @property
     def idle(self) -> bool:
         """Whether all has been seen."""
-        return not (self._looking or self._poked or self.crowded)
+        return not (self.looking or self._poked or self.crowded)
 
     def look_again(self) -> None:
         """Something may be there that was not seen yet."""
@@ -57,6 +69,7 @@ class Lookout:
     def dropped(self, active: Active) -> None:
         """A run is no longer in memory: there is room again, and it may be in the store's queue again."""
         self._poked = self._poked or self.crowded or active.leaving or active.successor is not None
+        self._risks.discard(active)
 
     def await_end(self, child: RunId, active: Active, position: Position) -> None:
         """Tell that run of the end of one that it waits for and did not start."""
@@ -64,49 +77,104 @@ class Lookout:
 
     # Looking
 
-    def inherit(self) -> None:
-        """See what a worker that is gone has left."""
-        self._looking = True
-        self._ask(lambda view: self._worklist.inherit(view, self._scheduler.clock()))
+    def orphaned(self) -> None:
+        """A worker is gone: see what it has left."""
+        self._orphans = self._poked = True
 
     def reclaim(self, run_id: RunId) -> None:
         """See whether a run that was lost is still this worker's in the store."""
-        self._ask(partial(self._worklist.reclaim, run_id=run_id, now=self._scheduler.clock()))
+        look = self._new_look(1)
+        self._ask(look, lambda view: self._worklist.reclaim(view, look, run_id), self._looked)
 
     def look(self, room: int) -> None:
         """Look what is there, if something may be; at most `room` runs are taken up."""
-        if self._looking or not (self._poked or (self.crowded and room > 0)):
+        if self._shied and self._fewer_risks():
+            self._shied, self._poked = False, True
+        if self.looking or not (self._poked or (self.crowded and room > 0)):
             return
-        self._poked, self._looking, self.crowded = False, True, room <= 0
-        self._ask(partial(self._look_into, now=self._scheduler.clock(), room=room), room)
+        self._poked, self.looking, self.crowded = False, True, False
+        look = self._new_look(room)
+        look.orphans, self._orphans = self._orphans, False
+        look.blocked = None if self._blocked is None else set(self._blocked)
+        self._ask(look, partial(self._look_into, look=look), self._saw)
 
-    def _ask(self, plans: Any, room: int | None = None) -> None:
-        self._scheduler.committer.submit(Job(plans, partial(self._looked, room=room)))
+    def _fewer_risks(self) -> bool:
+        """Whether one of those runs has got on."""
+        cleared = {active for active in self._risks if not active.crashes}
+        self._risks -= cleared
+        return bool(cleared) or not self._risks
 
-    def _look_into(self, view: View, now: int, room: int) -> list[tuple[Batch | None, Any]]:
-        found: list[tuple[Batch | None, Any]] = list(self._worklist.look(view, now, room))
-        found.append((None, self._worklist.next_timer(view, now)))
+    def _new_look(self, room: int) -> Look:
+        roll = Roll({}, set(), {})  # until it is looked
+        look = Look(self._lease.tenure, roll, self._scheduler.clock(), room)
+        look.risks = self._concurrency - len(self._risks)
+        look.grave_risks = 1 - sum(active.crashes >= CRASHES - 1 for active in self._risks)
+        return look
+
+    def _ask(
+        self, look: Look, looking: Callable[[View], None], then: Callable[[Look, list[tuple[bool, Any]]], None]
+    ) -> None:
+        def looked(job: Job[Any]) -> None:
+            if job.error is not None:
+                raise job.error
+            then(look, job.answers)
+
+        self._scheduler.committer.submit(Job(partial(self._plans, look=look, looking=looking), looked))
+
+    def _plans(self, view: View, look: Look, looking: Callable[[View], None]) -> Sequence[tuple[Batch | None, Any]]:
+        """On the committer's thread: what is to be done. Raises StoreMoved where there is nothing to do any more."""
+        here = self._scheduler.ledger.here(view)
+        look.roll = call_roll(view)
+        look.lost = look.tenure.enlisted and not look.roll.has(look.tenure)
+        if not look.lost:
+            looking(view)
+            if not look.tenure.enlisted and (self._first or look.claims):
+                look.found.insert(0, (self._lease.enlist(look.tenure, here), look.tenure))
+        cleared = self._lease.clear(view) if self._first else ()
+        return [*look.found, *cleared] or [(None, None)]
+
+    def _look_into(self, view: View, look: Look) -> None:
+        self._worklist.look(view, look)
+        look.next_timer = self._worklist.next_timer(view, look.now)
         ends = ((child, self._scheduler.ledger.end(view, child)) for child in list(self._foreign))
-        found.extend((None, (child, end)) for child, end in ends if end is not None)
-        return found
+        look.ends = [(child, end) for child, end in ends if end is not None]
 
-    def _looked(self, job: Job[Any], room: int | None) -> None:
-        self._looking = False
-        if job.error is not None:
-            raise job.error
-        self.crowded |= room is not None and sum(isinstance(answer, Taken) for _, answer in job.answers) >= room
-        for applied, answer in job.answers:
+    def _saw(self, look: Look, answers: list[tuple[bool, Any]]) -> None:
+        self.looking = False
+        self.crowded |= look.more
+        self._shied |= look.shied
+        self._blocked = self._blocked if look.lost else look.blocked
+        refused = not all(applied for applied, _ in answers)
+        self._orphans |= look.orphans and (look.lost or look.more or look.shied or refused)
+        self._looked(look, answers)
+        self._lease.see(look.roll)
+        if look.next_timer is not None and (self._timer_due is None or look.next_timer < self._timer_due):
+            self._timer_due = look.next_timer
+            self._scheduler.timers.add(look.next_timer, None)
+        for child, end in look.ends:
+            for active, position in self._foreign.pop(child, ()):
+                outcome = outcome_of(active.codec, child, end)
+                self._scheduler.answer(active, position, ChildDone(position, outcome))
+
+    def _looked(self, look: Look, answers: list[tuple[bool, Any]]) -> None:
+        for applied, answer in answers:
             match answer:
+                case Tenure() if applied:
+                    self._first = False
+                    self._lease.enlisted(answer)
                 case Taken() if applied:
-                    self._scheduler.take_up(answer)
+                    if look.tenure is self._lease.tenure:  # what a tenure had that is over is an orphan
+                        self._take_up(answer)
                 case Nudge():
                     self._scheduler.nudge(answer)
-                case int() if self._timer_due is None or answer < self._timer_due:
-                    self._timer_due = answer
-                    self._scheduler.timers.add(answer, None)
-                case (child, end):
-                    for active, position in self._foreign.pop(child, ()):
-                        outcome = outcome_of(active.codec, child, end)
-                        self._scheduler.answer(active, position, ChildDone(position, outcome))
                 case _ if not applied:
                     self._poked = True  # somebody was faster, or the run has changed
+        if look.lost and look.tenure is self._lease.tenure:
+            self._scheduler.lose_all()
+
+    def _take_up(self, taken: Taken) -> None:
+        if self._blocked is not None:
+            self._blocked.discard(taken.record.id)
+        active = self._scheduler.take_up(taken)
+        if active is not None and active.crashes:
+            self._risks.add(active)

@@ -14,7 +14,6 @@ them are on their way to the disk.
 from __future__ import annotations
 
 import logging
-import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -26,6 +25,7 @@ from continuum.engine.active import Active, Effect
 from continuum.engine.effects import Effects
 from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
+from continuum.engine.lease import Lease, Registration
 from continuum.engine.lookout import Lookout
 from continuum.engine.machine.requests import Event, StepDone, TimerFired
 from continuum.engine.steps import Performer
@@ -36,8 +36,9 @@ from continuum.mailbox import Mailbox
 from continuum.stamps import Stamps
 from continuum.store.committer import Committer, Job
 from continuum.store.ledger import Ledger
-from continuum.store.protocol import Batch
+from continuum.store.protocol import Batch, Store
 from continuum.store.records import Continuation, RunEnd, RunRecord
+from continuum.store.tenure import Claim
 from continuum.store.worklist import Nudge, Taken, Worklist
 from continuum.workflow import Registry
 
@@ -81,6 +82,7 @@ class Scheduler:
 
     def __init__(
         self,
+        store: Store,
         committer: Committer,
         mailbox: Mailbox[Call],
         ledger: Ledger,
@@ -89,6 +91,8 @@ class Scheduler:
         queues: Sequence[str],
         concurrency: int,
         carried: bool,
+        registration: Registration,
+        lease: int,
         clock: Callable[[], int],
         stamps: Stamps,
         continuations: bool,
@@ -103,10 +107,11 @@ class Scheduler:
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
         self._takes_carried = carried
-        self._worklist = Worklist(ledger, stamps, secrets.token_bytes(8), queues, self._works_on, self._load)
+        self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._load)
         self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
+        self.lease = Lease(store, committer, ledger, registration, lease, lost=self.lose_all, left=self._inherit)
         self.sweeper = Sweeper(committer)
-        self._lookout = Lookout(self, self._worklist)
+        self._lookout = Lookout(self, self._worklist, self.lease, concurrency)
         self._intake = Intake(registry, self._worklist, self.keeping)
         self._effects = Effects(self)
         self._settled = settled
@@ -117,7 +122,7 @@ class Scheduler:
         self._memory: set[Active] = set()  # those, and those that are just leaving
         self._touched: dict[RunId, Active] = {}  # those that have something to commit or to perform
         self._landed: deque[tuple[tuple[Active, Position], Outcome]] = deque()  # steps that have ended
-        self._durable: deque[tuple[bool, Closed]] = deque()  # what was committed, or refused, and is to be performed
+        self._durable: deque[Closed] = deque()  # what was committed, and is to be performed
         self._idlers: list[anyio.Event] = []
         self._committing = False
         self._reserved = 0  # room for runs that are being started
@@ -141,10 +146,9 @@ class Scheduler:
                 idle.set()
 
     async def _work(self) -> None:
-        self._lookout.inherit()
-        self._effects.sharing.inherit()
-        self.sweeper.inherit()
+        self._inherit()
         while not self._stopped:
+            self.lease.tick(self._at_work)
             if not self._draining:
                 self._lookout.look(self._room())
             if self._landed or self._durable:
@@ -188,34 +192,53 @@ class Scheduler:
         """Whether the run is in memory: then `settled` will tell of its end."""
         return run_id in self._runs or run_id in self._line
 
-    def reserve(self, record: RunRecord) -> bytes | None:
+    def reserve(self, record: RunRecord) -> Claim | None:
         """The claim under which a run may be started, to be worked on at once; None if there is no room.
 
         :meth:`begin` is to be called for it once it has been started, or could not be.
         """
         room = LINE - len(self._line) - self._reserved
-        if room <= 0 or self._draining or self._lookout.crowded or not self._worklist.takes(record):
+        full = room <= 0 or self._draining or self._lookout.crowded
+        if full or not self.lease.tenure.enlisted or not self._worklist.takes(record):
             return None
         self._reserved += 1
-        return self._worklist.token
+        return self.lease.tenure.claim()
 
-    def begin(self, record: RunRecord, started: bool) -> None:
+    def begin(self, record: RunRecord, claim: Claim, started: bool) -> None:
         """Work on a run that was started under a claim that was reserved for it."""
         self._reserved -= 1
         if started:
-            self._line[record.id] = self._worklist.begun(record)
+            if self.lease.tenure.made(claim.value):
+                self._line[record.id] = self._worklist.begun(record, claim.value)
+        else:  # it may be there for any worker
+            self._lookout.look_again()
 
     def _on_drained(self) -> None:
         self._drained = True
 
     def _patience(self) -> float | None:
         """How long nothing has to be done unless something arrives, in seconds."""
-        due = self.timers.next_due()
-        return None if due is None else max(0.0, (due - self.clock()) / NANOSECONDS)
+        due, patience = self.timers.next_due(), self.lease.patience()
+        if due is None:
+            return patience
+        until_due = max(0.0, (due - self.clock()) / NANOSECONDS)
+        return until_due if patience is None else min(until_due, patience)
 
     def _idle(self) -> bool:
         at_work = self._committing or self._touched or self._landed or self._durable or self._busy or self._line
-        return self._lookout.idle and not (at_work or self._effects.sharing.at_work or self.keeping.at_work)
+        done = self._lookout.idle and self.lease.idle
+        return done and not (at_work or self._effects.sharing.at_work or self.keeping.at_work)
+
+    def _at_work(self) -> bool:
+        """Whether this worker has, or is about to have, anything in hand that others would have to go on with."""
+        in_hand = self._memory or self._line or self._reserved or self._lookout.looking
+        return bool(in_hand) or self._effects.sharing.at_work or self.sweeper.at_work
+
+    def _inherit(self) -> None:
+        """Go on with what workers have left that are gone."""
+        self._lookout.orphaned()
+        self._effects.sharing.inherit()
+        self.sweeper.inherit()
 
     def _leave(self) -> None:
         """Hand every run back; stop once that is written down."""
@@ -244,21 +267,21 @@ class Scheduler:
         run_id = next(iter(self._line))
         self._take_up(self._line.pop(run_id))
 
-    def take_up(self, taken: Taken) -> None:
+    def take_up(self, taken: Taken) -> Active | None:
         """Work on a run that was claimed. What is claimed by an engine that ends is its successor's."""
-        if not self._draining:
-            self._take_up(taken)
+        return None if self._draining else self._take_up(taken)
 
-    def _take_up(self, taken: Taken) -> None:
+    def _take_up(self, taken: Taken) -> Active | None:
         active = self._intake.take_up(taken, self.clock())
         if active is None:
             self._lookout.reclaim(taken.record.id)
-            return
+            return None
         self.keeping.begin(active, taken)
         self._runs[active.id] = active
         self._memory.add(active)
         self._busy.add(active.id)
         self.touch(active)
+        return active
 
     def nudge(self, nudge: Nudge) -> None:
         """Something came for a run that is in memory."""
@@ -378,20 +401,20 @@ class Scheduler:
         self._committing = False
         if job.error is not None:
             raise job.error
-        self._durable.extend(job.answers)
+        for applied, (active, _, _) in job.answers:
+            if not applied:
+                self._lose(active)  # before anything more is committed for it
+        self._durable.extend(closed for applied, closed in job.answers if applied)
         self._commit()
 
     def _perform_next(self) -> None:
         for _ in range(min(SLICE, len(self._durable))):
-            applied, closed = self._durable.popleft()
-            if applied:
-                self._perform(*closed)
-            else:
-                self._lose(closed[0])
+            self._perform(*self._durable.popleft())
 
     def _perform(self, active: Active, effects: list[Effect], last: bool) -> None:
-        """What led to these effects is committed: let them happen."""
-        self._effects.perform(active, effects)
+        """What led to these effects is committed: let them happen, unless the run is lost by now."""
+        if active in self._memory:
+            self._effects.perform(active, effects)
         if last:
             self._drop(active)
             if active.end is not None:
@@ -426,6 +449,15 @@ class Scheduler:
         logger.warning("run %s was lost to another worker", active.id, extra={"run_id": active.id})
         self._drop(active)
         self._lookout.reclaim(active.id)
+
+    def lose_all(self) -> None:
+        """Others have found this worker dead: what it had in hand is theirs, and it goes on as a new one."""
+        logger.warning("this worker was silent for too long: others go on with its %d runs", len(self._memory))
+        self.lease.lose()
+        self._line.clear()
+        for active in list(self._memory):
+            self._drop(active)
+        self._lookout.orphaned()
 
     def _drop(self, active: Active) -> None:
         if self._runs.get(active.id) is active:

@@ -121,12 +121,14 @@ class Performer:
             self._threads.close()
             await on_thread(self._processes.close)
 
-    def perform(self, task: Task) -> None:
-        """Start the task, or queue it if `concurrency` steps are in flight."""
+    def perform(self, task: Task, *, urgent: bool = False) -> None:
+        """Start the task, or queue it if `concurrency` steps are in flight: at the front if it is urgent."""
         assert task.key not in self._in_hand, f"step {task.key!r} is in hand already"
         self._in_hand[task.key] = task
         if self._taking and self._in_flight < self._concurrency and not self._queue:
             self._take_off(task)
+        elif urgent:
+            self._queue.appendleft(task)
         else:
             self._queue.append(task)
 

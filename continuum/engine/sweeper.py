@@ -22,6 +22,11 @@ class Sweeper:
         self._line: deque[bytes] = deque()
         self._at_work = False
 
+    @property
+    def at_work(self) -> bool:
+        """Whether there is something left to sweep."""
+        return self._at_work or bool(self._line)
+
     def inherit(self) -> None:
         """Go on with what a worker that is gone has left."""
         self._committer.submit(single(lambda view: (None, unswept(view)), self._inherited))

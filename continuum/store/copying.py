@@ -1,8 +1,9 @@
 """Moving everything that a store holds to another one, of whichever kind; the runs go on there.
 
-The source is marked first: from then on nothing can be started there, sent to or worked on. What was
-acknowledged before is in what is copied; a worker that lost its place meanwhile can write nothing, since the
-claims that its batches check are no longer its own. The destination is marked as unfinished up to the end. So a
+The source is marked first: from then on nothing can be started there, sent to or worked on; a worker that has
+nothing in hand stops when it sees that. What was acknowledged before is in what is copied; a worker that was
+stopped meanwhile, and goes on later, can write nothing, since it is dismissed and the claims that its batches
+check are no longer its own. The destination is marked as unfinished up to the end. So a
 move that was killed at any moment can be begun again, and the runs can go on in one of the stores at most.
 """
 
@@ -18,6 +19,7 @@ from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
 from continuum.store.protocol import Batch, Store
 from continuum.store.records import Move, write
+from continuum.store.tenure import dismiss, lock_of, registered
 
 __all__ = ["Copied", "copy", "count"]
 
@@ -96,7 +98,10 @@ class _Moving:
     def begin(self) -> None:
         """Mark both; from here on the source has no writer but this one."""
         self._put(self._destination, Move("arriving", self._source.location, self._now))
-        self._put(self._source, Move("moving", self._destination.location, self._now))
+        self._put(self._source, Move("moving", self._destination.location, self._now), notify=True)
+        with self._source.view() as view:
+            dismissal = dismiss(view)
+        self._source.commit([dismissal])
         self._take_claims()
 
     def carry(self, told: Callable[[int], None]) -> Copied:
@@ -171,10 +176,18 @@ def _page(store: Store, start: bytes) -> tuple[list[tuple[bytes, bytes]], bytes 
 
 @contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    hold = store.hold("worker")
+    """Keep others from moving the store's runs meanwhile. Raises StoreBusy where they do, or a worker has some."""
+    hold = store.hold("move")
     if hold is None:
-        raise StoreBusy(f"a worker executes the runs of {store.location}; stop it before they are moved")
+        raise StoreBusy(f"the runs of {store.location} are being moved just now")
     try:
+        with store.view() as view:
+            workers = registered(view)
+        for worker in workers:
+            its_lock = store.hold(lock_of(worker))
+            if its_lock is None:
+                raise StoreBusy(f"a worker executes the runs of {store.location}; stop it before they are moved")
+            its_lock.release()
         yield
     finally:
         hold.release()

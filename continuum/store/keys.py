@@ -10,8 +10,13 @@ letter   the rest of the key                         the record
 ``s``    run                                         its state (:class:`RunState`)
 ``o``    run                                         how it ended; absent until then
 ``p``    run                                         what it published
-``b``    run                                         the code that it carries
-``c``    run                                         the token of the worker that has it
+``y``    worker                                      a worker that is there (:class:`WorkerRecord`)
+``a``    token                                       which worker is at work under that token
+``b``    token                                       how often it has shown that it lives
+``l``    token                                       that others want to see whether it lives
+``g``    token                                       a worker that is gone, and may have left something
+``C``    run                                         the code that it carries
+``c``    run                                         the claim of the worker that has it
 ``j``    run NUL number                              an entry of its journal
 ``i``    run NUL stamp                               a message to it
 ``d``    run NUL message id                          that a message was delivered already
@@ -39,6 +44,9 @@ from typing import Final
 from continuum.journal import Position, RunId, Status, position_text
 
 __all__ = [
+    "asked",
+    "asked_prefix",
+    "beat",
     "claim",
     "claims",
     "code",
@@ -51,6 +59,8 @@ __all__ = [
     "expiries_until",
     "expiry",
     "expiry_of",
+    "gone",
+    "gone_prefix",
     "inbox",
     "inbox_prefix",
     "index",
@@ -77,13 +87,18 @@ __all__ = [
     "run_of_waiter",
     "shared",
     "state",
+    "tenure",
+    "tenures",
     "timer",
     "timers",
     "timers_until",
+    "token_of",
     "unswept",
     "unswept_prefix",
     "waiter",
     "waiters",
+    "worker",
+    "workers",
 ]
 
 _NUMBER: Final = struct.Struct(">Q")
@@ -119,7 +134,52 @@ def published(run_id: str) -> bytes:
 
 
 def code(run_id: str) -> bytes:
-    return b"b" + run_id.encode()
+    return b"C" + run_id.encode()
+
+
+def worker(worker_id: bytes) -> bytes:
+    return b"y" + worker_id
+
+
+def workers() -> bytes:
+    return b"y"
+
+
+def id_of_worker(key: bytes) -> bytes:
+    return key[1:]
+
+
+def tenure(token: bytes) -> bytes:
+    return b"a" + token
+
+
+def tenures() -> bytes:
+    return b"a"
+
+
+def beat(token: bytes) -> bytes:
+    return b"b" + token
+
+
+def asked(token: bytes) -> bytes:
+    return b"l" + token
+
+
+def asked_prefix() -> bytes:
+    return b"l"
+
+
+def gone(token: bytes) -> bytes:
+    return b"g" + token
+
+
+def gone_prefix() -> bytes:
+    return b"g"
+
+
+def token_of(key: bytes) -> bytes:
+    """The token of the worker that the key is about."""
+    return key[1:]
 
 
 def claim(run_id: str) -> bytes:

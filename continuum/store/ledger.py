@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, TypeAlias, TypeVar
 
@@ -34,8 +34,12 @@ from continuum.store.records import (
     write,
 )
 from continuum.store.results import Results
+from continuum.store.tenure import Claim
 
-__all__ = ["HistoryRow", "Ledger", "Plan", "RunInfo"]
+__all__ = ["CRASHES", "HistoryRow", "Ledger", "Plan", "RunInfo", "is_laid_aside"]
+
+CRASHES: Final = 3
+"""How many workers in a row may die of a run that gets nowhere."""
 
 T = TypeVar("T")
 _MOVES: Final = {
@@ -190,14 +194,15 @@ class Ledger:
         view: View,
         record: RunRecord,
         wake: int | None = None,
-        claim: bytes | None = None,
+        claim: Claim | None = None,
         code: bytes | None = None,
         waiting_for: str = "",
     ) -> tuple[Batch | None, bool]:
         """Create a run, due at once or at `wake`; False if it exists. Raises RunExists.
 
-        With `claim` it is created in the hands of the worker that has this token. `code` is what it
-        carries, `waiting_for` what it takes to begin it, where that has to be told.
+        With `claim` it is created in the hands of the worker that has made it, and False is given where
+        that worker is not enlisted any more: then it is for any worker. `code` is what the run carries,
+        `waiting_for` what it takes to begin it, where that has to be told.
         """
         key = keys.run(record.id)
         data = view.get(key)
@@ -207,17 +212,19 @@ class Ledger:
                 raise RunExists(record.id, existing.origin)
             return None, False
         batch = Batch(checks=[(key, None), self.here(view)], puts=[write(self.codec, key, record)])
-        status = Status.PENDING if claim is None else Status.RUNNING
+        mine = claim is not None and view.get(claim.check[0]) == claim.check[1]
+        status = Status.RUNNING if mine else Status.PENDING
         self.put_state(batch, record, None, RunState(status, record.created, waiting_for, wake=wake))
         if code is not None:
             self.put_code(batch, record.id, code)
-        if claim is not None:
-            batch.puts.append((keys.claim(record.id), claim))
+        if claim is not None and mine:
+            batch.checks.append(claim.check)
+            batch.puts.append((keys.claim(record.id), claim.value))
             return batch, True
         batch.notify = True
         if wake is None:
             self.put_ready(batch, record.address, record.created)
-        return batch, True
+        return batch, claim is None
 
     def send(
         self, view: View, run_id: str, message: Message, stamp: int, message_id: str | None = None
@@ -265,10 +272,15 @@ class Ledger:
         return batch, False
 
     def retry(self, view: View, run_id: str, stamp: int) -> tuple[Batch | None, None]:
-        """Let a failed run go on from the step that failed. Raises RunNotFound or WrongState."""
+        """Let a failed run go on from the step that failed, or one that was laid aside from where it stands.
+
+        Raises RunNotFound or WrongState.
+        """
         record, state = self.record(view, run_id), self.state(view, run_id)
+        if is_laid_aside(state):
+            return self._take_out(view, record, state, stamp), None
         if state.status is not Status.FAILED:
-            raise WrongState(run_id, state.status, "only a failed run can be retried")
+            raise WrongState(run_id, state.status, "only a failed run can be retried, or one that its workers died of")
         if not self._can_go_back(view, record, state.failed_position()):
             where = position_text(state.failed_position() or ())
             what = (
@@ -303,6 +315,14 @@ class Ledger:
         run_id = record.id
         batch = Batch([self.unchanged(view, run_id), self.here(view)], deletes=[keys.outcome(run_id)], notify=True)
         self.put_state(batch, record, state, RunState(Status.PENDING, stamp, failed_at=failed_at, rewind=True))
+        self.put_ready(batch, record.address, stamp)
+        return batch
+
+    def _take_out(self, view: View, record: RunRecord, state: RunState, stamp: int) -> Batch:
+        """Let a run that was laid aside go on."""
+        batch = Batch(checks=[self.unchanged(view, record.id)], notify=True)
+        going_on = replace(state, status=Status.WAITING, updated=stamp, waiting_for="a worker", reason="", crashes=0)
+        self.put_state(batch, record, state, going_on)
         self.put_ready(batch, record.address, stamp)
         return batch
 
@@ -379,6 +399,11 @@ class Ledger:
         )
         self.put_message(batch, record.parent.run_id, message, stamp)
         self.put_ready(batch, record.parent, stamp)
+
+
+def is_laid_aside(state: RunState) -> bool:
+    """Whether the run is a dead letter: it has brought down so many workers that no other is to execute it."""
+    return state.status is Status.BLOCKED and state.crashes >= CRASHES
 
 
 def _newest_first(view: View, statuses: Iterable[Status]) -> Iterator[RunId]:

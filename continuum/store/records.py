@@ -25,6 +25,7 @@ __all__ = [
     "RunRecord",
     "RunState",
     "SharedResult",
+    "WorkerRecord",
     "read",
     "write",
 ]
@@ -96,7 +97,10 @@ class RunRecord:
 
 @record
 class RunState:
-    """How a run stands. `wake` is when a timer of it is due; `failed_at` where it failed."""
+    """How a run stands. `wake` is when a timer of it is due; `failed_at` where it failed.
+
+    `crashes` is how many workers in a row have died while they executed it, and it got nowhere.
+    """
 
     status: Status
     updated: int
@@ -105,6 +109,7 @@ class RunState:
     wake: int | None = None
     failed_at: list[int] | None = None
     rewind: bool = False  # take back what was recorded since failed_at before going on
+    crashes: int = 0
 
     def failed_position(self) -> Position | None:
         """`failed_at` as a position."""
@@ -199,13 +204,25 @@ class Move:
     at: int
 
 
-Record: TypeAlias = RunRecord | RunState | RunEnd | Message | SharedResult | Move | Continuation | Refusal
-R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move, Continuation, Refusal)
+@record
+class WorkerRecord:
+    """A worker at work, for people: which process of which machine it is, since when, and what it takes."""
+
+    host: str
+    pid: int
+    started: int
+    queues: list[str]
+
+
+Record: TypeAlias = (
+    RunRecord | RunState | RunEnd | Message | SharedResult | Move | Continuation | Refusal | WorkerRecord
+)
+R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move, Continuation, Refusal, WorkerRecord)
 
 
 def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
     """The pair to put: the key, and the record's bytes under it."""
-    payload = b"" if isinstance(record, RunState | Refusal | Move) else record.payload
+    payload = b"" if isinstance(record, RunState | Refusal | Move | WorkerRecord) else record.payload
     return key, seal(key, codec.pack(_FIELDS[type(record)](record), payload))
 
 
@@ -215,7 +232,7 @@ def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
     made: Callable[..., R] = kind
     if kind is RunState:
         return made(Status(header[0]), *header[1:])
-    if kind is Refusal or kind is Move:
+    if kind is Refusal or kind is Move or kind is WorkerRecord:
         return made(*header)
     if kind is RunEnd:
         return made(Status(header[0]), *header[1:], payload=payload)
@@ -230,6 +247,6 @@ def _names(kind: Any) -> list[str]:
 
 _FIELDS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
     kind: attrgetter(*_names(kind))
-    for kind in (RunRecord, RunState, RunEnd, Message, SharedResult, Move, Continuation, Refusal)
+    for kind in (RunRecord, RunState, RunEnd, Message, SharedResult, Move, Continuation, Refusal, WorkerRecord)
 }
 _PARENT: Final = _names(RunRecord).index("parent")

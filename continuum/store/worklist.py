@@ -1,19 +1,25 @@
 """The worker's side of the ledger: finding runs to work on, claiming them, and writing down what came of it.
 
-A run is worked on by who holds its claim: a record with the worker's token. Every batch that a worker
-writes for a run checks it, so a worker that lost a run can do nothing to it.
+A run is worked on by who holds its claim: a value that no claim has had before, which begins with the
+worker's token. Every batch that a worker writes for a run checks it, so a worker that lost a run can do
+nothing to it. Who may claim: :mod:`continuum.store.tenure`.
 
 What a worker has to look at stands in its queues and among the timers. Looking at a run that is not
 in its memory means to claim it: in one batch the claim is written, what led there is taken away, and
 the state becomes running.
+
+A run whose worker died is claimed by another one, and how often that has happened in a row is counted in
+its state before it is executed again. When it has been too often the run is *laid aside*, as a dead
+letter; before that it is executed as the only one of its kind, so that it alone is found guilty. Any entry
+that it records, and any wait that it comes to, clears it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Sized
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from continuum.errors import CorruptRecord
 from continuum.journal import TAKES, Entry, Kind, Position, RunId, Status, Value
@@ -22,13 +28,17 @@ from continuum.store import keys
 from continuum.store.carried import Carried, unpack
 from continuum.store.codec import seal
 from continuum.store.leavings import leave
-from continuum.store.ledger import Ledger
+from continuum.store.ledger import CRASHES, Ledger, is_laid_aside
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Continuation, Message, Refusal, RunEnd, RunRecord, RunState, read, write
+from continuum.store.tenure import Roll, Tenure, forget, owner_of
 
-__all__ = ["Load", "Nudge", "Taken", "Worklist"]
+__all__ = ["Load", "Look", "Nudge", "Taken", "Worklist"]
 
 Load: TypeAlias = Callable[[RunRecord, Continuation], Any]
+T = TypeVar("T")
+Called: TypeAlias = tuple[RunId, list[bytes], bytes | None]
+"""A run that is to be claimed, the keys that called for it, and the claim that it has now."""
 
 SAMPLE: Final = 20
 """Entries."""
@@ -48,6 +58,7 @@ class Taken:
 
     record: RunRecord
     state: RunState
+    claim: bytes
     journal: list[tuple[int, Entry]] = field(default_factory=list)
     messages: list[tuple[int, Message]] = field(default_factory=list)
     args: tuple[Any, ...] = ()
@@ -68,14 +79,70 @@ class Nudge:
     messages: list[tuple[int, Message]]
 
 
+@dataclass(slots=True)
+class Look:
+    """One look into the store, for a worker: what it may do, and what it has found.
+
+    At most `room` runs are claimed. With `orphans` also those whose worker is gone, and `blocked` are
+    runs that are to be tried again (None: all that are blocked). Of those whose worker has died it takes
+    `risks`, so many as can be executed at once, and only one which that has happened to as often as may be:
+    who is not being executed when its worker dies should not be suspected of it.
+    """
+
+    tenure: Tenure
+    roll: Roll
+    now: int
+    room: int
+    orphans: bool = False
+    blocked: set[RunId] | None = field(default_factory=set)
+    risks: int = 1
+    grave_risks: int = 1
+    found: list[tuple[Batch | None, Taken | Nudge | Tenure | None]] = field(default_factory=list)
+    more: bool = False  # there was more than it was to take
+    shied: bool = False  # there were some that it did not take for the risk
+    lost: bool = False  # nothing was looked at: others have ended the worker's tenure
+    next_timer: int | None = None
+    ends: list[tuple[RunId, RunEnd]] = field(default_factory=list)  # of runs that it asked for
+
+    @property
+    def claims(self) -> bool:
+        """Whether it wants to claim a run."""
+        return any(isinstance(answer, Taken) for _, answer in self.found)
+
+    def dares(self, crashes: int) -> bool:
+        """Whether it may take another run whose workers have died so many times in a row."""
+        grave = crashes == CRASHES - 1
+        if crashes and (self.risks <= 0 or (grave and self.grave_risks <= 0)):
+            self.shied = True
+            return False
+        self.risks -= crashes > 0
+        self.grave_risks -= grave
+        return True
+
+    def share_of(self, runs: Sequence[T]) -> list[T]:
+        """The runs in the order in which this worker is to try them, so that workers do not fight for the same."""
+        tokens = sorted({*self.roll.workers, self.tenure.token})
+        rank, step = tokens.index(self.tenure.token), len(tokens)
+        if step == 1:
+            return list(runs)
+        first = runs[rank::step]
+        return [*first, *(run for at, run in enumerate(runs) if at % step != rank)]
+
+    def most_of(self, runs: Sized) -> int:
+        """How many of them it may take now; others are to have theirs."""
+        return min(self.room, -(-len(runs) // len({*self.roll.workers, self.tenure.token})))
+
+
 class Worklist:
-    """One worker's view of the ledger. `token` is what it claims runs with."""
+    """One worker's view of the ledger. `wanted` tells whether it has that workflow and version.
+
+    `resume` loads a continuation, or raises why it cannot be used.
+    """
 
     def __init__(
         self,
         ledger: Ledger,
         stamps: Stamps,
-        token: bytes,
         queues: Sequence[str],
         wanted: Callable[[str], bool],
         load: Load | None = None,
@@ -84,7 +151,6 @@ class Worklist:
         self.codec = ledger.codec
         self.results = ledger.results
         self._stamps = stamps
-        self.token = token
         self._queues = queues
         self._wanted = wanted  # whether the worker works on what has that label
         self._unpack = lru_cache(KEPT)(partial(unpack, self.codec))
@@ -92,20 +158,26 @@ class Worklist:
 
     # Finding and claiming
 
-    def look(self, view: View, now: int, room: int) -> list[tuple[Batch | None, Taken | Nudge | None]]:
-        """What there is to do: nudges for the runs that this worker has, claims for at most `room` others."""
-        found: list[tuple[Batch | None, Taken | Nudge | None]] = []
-        for run_id, ready in self._calls(view, now).items():
-            if view.get(keys.claim(run_id)) == self.token:
-                found.append((None, Nudge(run_id, ready, self.messages(view, run_id))))
-            elif room > 0 and (claimed := self._claim(view, run_id, ready, now, None)) is not None:
-                found.append(claimed)
-                room -= 1
-        return found
+    def look(self, view: View, look: Look) -> None:
+        """Find what there is to do: nudges for the runs that this worker has, claims for others."""
+        free = []
+        for run_id, ready in self._calls(view, look.now).items():
+            held = view.get(keys.claim(run_id))
+            if held is None:
+                free.append((run_id, ready))
+            elif look.tenure.made(held):
+                look.found.append((None, Nudge(run_id, ready, self.messages(view, run_id))))
+        self._claim_some(view, look, [(run_id, ready, None) for run_id, ready in free])
+        if look.orphans:
+            self._adopt(view, look)
+        if look.blocked is None:
+            look.blocked = {keys.run_of_index(key) for key, _ in view.scan(keys.index_prefix(Status.BLOCKED))}
+        if look.blocked:
+            self._try_blocked(view, look, look.blocked)
 
-    def begun(self, record: RunRecord) -> Taken:
+    def begun(self, record: RunRecord, claim: bytes) -> Taken:
         """A run that was just started, in the hands of this worker."""
-        taken = Taken(record, RunState(Status.RUNNING, record.created))
+        taken = Taken(record, RunState(Status.RUNNING, record.created), claim)
         try:
             taken.args, taken.kwargs = self.codec.decode(record.payload)
         except Exception as error:  # any code of the user's may run in a pickle
@@ -116,22 +188,49 @@ class Worklist:
         """Whether the run is one that this worker can work on."""
         return record.queue in self._queues and self._wanted(record.address.label)
 
-    def inherit(self, view: View, now: int) -> list[tuple[Batch | None, Taken | Nudge | None]]:
-        """Claims for the runs whose worker is gone, and for those that are blocked.
+    def reclaim(self, view: View, look: Look, run_id: RunId) -> None:
+        """Claim a run anew that this worker holds, as the store says, but no longer has in memory."""
+        held = view.get(keys.claim(run_id))
+        if held is not None and look.tenure.made(held):
+            self._claim_some(view, look, [(run_id, [], held)])
 
-        Only for a worker that knows itself to be alone.
-        """
-        left = [(keys.run_of_claim(key), token) for key, token in view.scan(keys.claims()) if token != self.token]
-        blocked = [(keys.run_of_index(key), None) for key, _ in view.scan(keys.index_prefix(Status.BLOCKED))]
-        claims = (self._claim(view, run_id, [], now, token) for run_id, token in [*left, *blocked])
-        return [claim for claim in claims if claim is not None]
+    def _claim_some(self, view: View, look: Look, runs: Sequence[Called]) -> None:
+        most = look.most_of(runs)
+        for run_id, ready, held in look.share_of(runs):
+            if most <= 0:
+                look.more = True
+                return
+            claimed = self._claim(view, look, run_id, ready, held)
+            if claimed is not None:
+                look.found.append(claimed)
+                taken = claimed[1] is not None
+                look.room -= taken
+                most -= taken
 
-    def reclaim(self, view: View, run_id: RunId, now: int) -> list[tuple[Batch | None, Taken | None]]:
-        """A claim for a run that this worker holds already, as the store says, but no longer has in memory."""
-        if view.get(keys.claim(run_id)) != self.token:
-            return []
-        claim = self._claim(view, run_id, [], now, self.token)
-        return [] if claim is None else [claim]
+    def _adopt(self, view: View, look: Look) -> None:
+        """Claim runs whose worker is gone. Of whom nothing is left the note is taken away."""
+        left: list[Called] = []
+        forgotten = set(look.roll.gone)
+        for key, claim in view.scan(keys.claims()):
+            owner = owner_of(claim)
+            forgotten.discard(owner)
+            if owner not in look.roll.workers and owner != look.tenure.token:
+                left.append((keys.run_of_claim(key), [], claim))
+        self._claim_some(view, look, left)
+        look.found.extend((forget(look.roll, token), None) for token in forgotten)
+
+    def _try_blocked(self, view: View, look: Look, blocked: set[RunId]) -> None:
+        """Claim runs that are blocked: the code that this worker has may fit. Others may be at them just now."""
+        free: list[Called] = []
+        for run_id in sorted(blocked):
+            data = view.get(keys.state(run_id))
+            state = None if data is None else read(self.codec, RunState, keys.state(run_id), data)
+            to_try = state is not None and state.status is Status.BLOCKED and not is_laid_aside(state)
+            if not to_try or not self.takes(self._ledger.record(view, run_id)):
+                blocked.discard(run_id)
+            elif view.get(keys.claim(run_id)) is None:
+                free.append((run_id, [], None))
+        self._claim_some(view, look, free)
 
     def next_timer(self, view: View, now: int) -> int | None:
         """When the first timer after `now` is due."""
@@ -156,21 +255,52 @@ class Worklist:
         return calls
 
     def _claim(
-        self, view: View, run_id: RunId, ready: list[bytes], now: int, left: bytes | None
+        self, view: View, look: Look, run_id: RunId, ready: list[bytes], held: bytes | None
     ) -> tuple[Batch, Taken | None] | None:
         if view.get(keys.run(run_id)) is None or view.get(keys.outcome(run_id)) is not None:
             return self._clear(view, run_id, ready), None
         record, state = self._ledger.record(view, run_id), self._ledger.state(view, run_id)
-        held = view.get(keys.claim(run_id))
-        if held != left:
-            return None
         if not self.takes(record):
             return (self._forward(view, record, ready), None) if ready else None
         batch = Batch([(keys.claim(run_id), held), self._ledger.unchanged(view, run_id)], deletes=ready)
-        batch.puts.append((keys.claim(run_id), self.token))
-        running = RunState(Status.RUNNING, now, rewind=state.rewind, failed_at=state.failed_at)
+        if is_laid_aside(state):
+            return (batch, None) if ready else None
+        crashes = state.crashes + self._was_brought_down(view, look, run_id, state, held)
+        if crashes >= CRASHES:
+            self._lay_aside(batch, record, state, look.now)
+            return batch, None
+        if not look.dares(crashes):
+            return None
+        claim = look.tenure.claim()
+        running = RunState(Status.RUNNING, look.now, rewind=state.rewind, failed_at=state.failed_at, crashes=crashes)
+        taken = Taken(record, running, claim.value)
+        batch.checks.append(claim.check)
+        batch.puts.append((keys.claim(run_id), claim.value))
         self._ledger.put_state(batch, record, state, running)
-        return batch, self._load(view, record, running)
+        self._load(view, taken)
+        return batch, taken
+
+    def _was_brought_down(self, view: View, look: Look, run_id: RunId, state: RunState, held: bytes | None) -> bool:
+        """Whether the run's worker has died while the run was, or may have been, executed."""
+        if held is None or not look.roll.fell(owner_of(held)):
+            return False
+        if state.status is Status.RUNNING or (state.wake is not None and state.wake <= look.now):
+            return True
+        return any(True for _ in view.scan(keys.inbox_prefix(run_id), limit=1))
+
+    def _lay_aside(self, batch: Batch, record: RunRecord, old: RunState, now: int) -> None:
+        """Make the run a dead letter: nobody executes it until it is retried by hand."""
+        reason = (
+            f"run {record.id!r} was being executed when its worker died, {CRASHES} times in a row, and recorded "
+            "nothing new in between: it is not executed any more. Find out what kills the process "
+            f"(a crash in native code, os._exit, no memory), then let it go on: continuum retry {record.id}"
+        )
+        state = RunState(
+            Status.BLOCKED, now, reason=reason, rewind=old.rewind, failed_at=old.failed_at, crashes=CRASHES
+        )
+        self._ledger.put_state(batch, record, old, state)
+        batch.deletes.append(keys.claim(record.id))
+        batch.notify = True
 
     def _forward(self, view: View, record: RunRecord, ready: list[bytes]) -> Batch:
         """Tell who is to look at the run, which has gone on as another workflow since it was called for here."""
@@ -178,8 +308,8 @@ class Worklist:
         self._ledger.put_ready(batch, record.address, self._stamps.next())
         return batch
 
-    def _load(self, view: View, record: RunRecord, state: RunState) -> Taken:
-        taken = Taken(record, state)
+    def _load(self, view: View, taken: Taken) -> None:
+        record = taken.record
         try:
             taken.messages = self.messages(view, record.id)
             if record.python and not self._wanted(replace(record, python="").address.label):
@@ -193,7 +323,6 @@ class Worklist:
             taken.args, taken.kwargs = codec.decode(record.payload)
         except Exception as error:  # told by who claimed it: the run is blocked until it can be loaded
             taken.error = error
-        return taken
 
     def _load_continuation(self, view: View, taken: Taken) -> None:
         """Load the run's continuation, if it is to go on from that.
@@ -222,10 +351,6 @@ class Worklist:
         )
 
     # Writing down
-
-    def fence(self, run_id: str) -> tuple[bytes, bytes]:
-        """The check of every batch for a run: it does nothing unless this worker holds the run."""
-        return keys.claim(run_id), self.token
 
     def append(self, batch: Batch, run_id: str, number: int, entry: Entry) -> None:
         """Add an entry to the run's journal; the message it takes leaves the inbox with that."""
@@ -283,6 +408,7 @@ class Worklist:
         batch.deletes.append(keys.claim(record.id))
         if call:
             self._ledger.put_ready(batch, record.address, self._stamps.next())
+            batch.notify = True
 
     def keep(self, batch: Batch, run_id: str, continuation: Continuation) -> None:
         """Have the run go on from here the next time that it is taken up."""

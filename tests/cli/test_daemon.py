@@ -67,12 +67,16 @@ def test_a_second_signal_ends_at_once(project: Project, background: Background, 
     assert project("result", "a").stdout == '"gate"\n'
 
 
-def test_a_second_worker_is_refused_with_5(project: Project, background: Background) -> None:
-    read_until(background("run", "flows"), "ready")
-    second = project("run", "flows")
-    assert (second.returncode, second.stdout) == (5, "")
-    assert second.stderr.startswith("error: another worker")
-    assert second.stderr.count("\n") == 1
+def test_a_second_daemon_works_beside_the_first(project: Project, background: Background) -> None:
+    daemons = [background("run", "flows", stderr=subprocess.PIPE) for _ in range(2)]
+    for daemon in daemons:
+        read_until(daemon, "ready")
+    for number in range(4):
+        assert project("start", "flows:echo", str(number), "--id", f"e{number}").returncode == 0
+    assert [project("result", f"e{number}", "--wait").stdout.strip() for number in range(4)] == ["0", "1", "2", "3"]
+    daemons[0].send_signal(signal.SIGKILL)
+    daemons[0].wait(SAFETY)
+    assert project("start", "flows:echo", "4", "--wait").returncode == 0
 
 
 def test_runs_that_wait_do_not_hold_a_worker_that_runs_until_idle(project: Project) -> None:

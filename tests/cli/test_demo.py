@@ -18,7 +18,6 @@ from projects import ROOT, SAFETY, Project, until
 from continuum.cli.demo_proof import Proof
 from continuum.cli.demo_workflow import python_files, read_file, read_marks
 from continuum.cli.main import cli
-from continuum.store import open_store
 
 GOOD = Proof("run", 3, 9, {"parsed": 3}, 2, 2, 1, 8, 3, 0.01, 1.5)
 
@@ -64,19 +63,6 @@ def test_it_uses_the_store_that_it_is_given_and_leaves_it(project: Project) -> N
     assert project("demo", "--path", "tree").returncode == 0  # not that of the environment
     assert len(json.loads(project("ls", "--json", "--store", "mine").stdout)) == 1
     assert not (project.path / "store").exists()
-
-
-def test_a_store_that_has_a_worker_is_trouble_with_the_store(project: Project) -> None:
-    tree(project, 2)
-    store = open_store(project.path / "busy")
-    hold = store.hold("worker")
-    assert hold is not None
-    done = project("demo", "--path", "tree", "--store", "busy")
-    hold.release()
-    store.close()
-    assert done.returncode == 5
-    assert "another worker" in done.stderr
-    assert list(project.temp.iterdir()) == []
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

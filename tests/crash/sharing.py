@@ -1,4 +1,4 @@
-"""Processes that share one store: a worker, and those who start, send and wait.
+"""Processes that share one store: workers, and those who start, send and wait.
 
 usage: sharing.py STORE work                 work until standard input ends
        sharing.py STORE use NAME COUNT       start runs, answer each, print what they lead to
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from continuum import Engine, Receive, Save, workflow
-from continuum.errors import StoreBusy
 from continuum.store import notify
 
 
@@ -66,13 +65,10 @@ def shares(effects: str, gate: str, name: str) -> Any:
 
 def work(store: str) -> None:
     """Work until standard input ends."""
-    try:
-        with Engine(store, workflows=[asks, holds, shares], grace=0.0) as engine:
-            print("ready", flush=True)
-            sys.stdin.read()
-            engine.until_idle()
-    except StoreBusy as error:
-        print(f"refused: {error}")
+    with Engine(store, workflows=[asks, holds, shares], grace=0.0) as engine:
+        print("ready", flush=True)
+        sys.stdin.read()
+        engine.until_idle()
 
 
 def use(store: str, name: str, count: str) -> None:

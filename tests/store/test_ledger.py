@@ -8,12 +8,14 @@ import pytest
 
 from continuum.journal import RunId, Status
 from continuum.stamps import Stamps
+from continuum.store import keys
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
 from continuum.store.records import Message, RunRecord, RunState
-from continuum.store.worklist import Worklist
+from continuum.store.tenure import Tenure, call_roll, enlist
+from continuum.store.worklist import Look, Taken, Worklist
 
 CODEC = Codec()
 LEDGER = Ledger(CODEC)
@@ -33,14 +35,19 @@ def store() -> MemoryStore:
 
 @pytest.mark.parametrize("ask", ["send", "cancel"])
 def test_what_is_asked_of_a_run_that_goes_on_as_another_meanwhile_is_asked_anew(store: MemoryStore, ask: str) -> None:
-    worklist = Worklist(LEDGER, Stamps(lambda: 1), b"token", ["default"], lambda label: True)
+    worklist = Worklist(LEDGER, Stamps(lambda: 1), ["default"], lambda label: True)
+    tenure = Tenure(b"sometime", b"somebody")
+    assert store.commit([enlist(tenure, (keys.worker(b"somebody"), b""), (keys.move(), None))]) == [True]
     with store.view() as view:
-        claim, _ = worklist.look(view, 1, 1)[0]
+        look = Look(tenure, call_roll(view), 1, 1)
+        worklist.look(view, look)
+    ((claim, taken),) = look.found
     assert claim is not None
+    assert isinstance(taken, Taken)
     assert store.commit([claim]) == [True]
     with store.view() as view:
         late = _ask(ask, store)
-        switch = Batch([worklist.fence("r")])
+        switch = Batch([(keys.claim("r"), taken.claim)])
         old = LEDGER.state(view, "r")
         worklist.hand_over(switch, RECORD, old, replace(RECORD, workflow="second", generation=1), (), 2)
     assert store.commit([switch, late]) == [True, False]
