@@ -188,9 +188,9 @@ def test_runs_that_nobody_waits_for_change_over_now_and_then_and_do_not_stop_oth
     with opened(MemoryStore(space), steps, rounds) as engine:
         for name in "abc":
             engine.start(steps(50), id=name)
+        eventually(lambda: any(kept(space, name) for name in "abc"))
         asked = engine.start(rounds(2), id="asked")
         engine.until_idle()
-        eventually(lambda: any(kept(space, name) for name in "abc"))
         assert asked.kept().deleted == 11
     assert len([name for name in "abc" if kept(space, name)]) == 1
 
@@ -236,6 +236,15 @@ def test_a_run_that_leaves_memory_is_kept_as_it_is(monkeypatch: pytest.MonkeyPat
         run.send("answer", "yes")
         assert run.result(TOO_LONG)[1] == "yes"
     assert replayed == [0]
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_run_that_has_come_to_wait_meanwhile_is_kept_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "LINGER", 1 << 60)
+    space = Space()
+    with opened(MemoryStore(space), steps) as engine:
+        engine.start(steps(16), id="r")  # it is looked at when it waits already
+        eventually(lambda: kept(space) is not None)
 
 
 def numbered(number: int) -> int:

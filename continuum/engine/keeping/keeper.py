@@ -152,7 +152,9 @@ class Keeper:
         if upkeep.hopeless or upkeep.refused_at == active.number:
             return False
         upkeep.leaving = True
-        if not (upkeep.looking or upkeep.wanted):
+        if upkeep.wanted:
+            self._scheduler.touch(active)
+        elif not upkeep.looking:
             self._look(active, upkeep)
         return True
 
@@ -190,7 +192,7 @@ class Keeper:
         if upkeep.due(number):
             upkeep.wanted = True
             active.keep_at = 0
-            if upkeep.leaving:
+            if upkeep.leaving or not active.busy:
                 self._scheduler.touch(active)
         else:
             upkeep.leaving, upkeep.refused_at = False, number
