@@ -55,7 +55,7 @@ def test_what_was_refused_is_tried_again_less_and_less_often() -> None:
         again = upkeep.refused(number)
         tries.append(again - number)
         number = again
-    assert tries == [2, 4, 8, 16, 32, 64, 128, 256, ENTRIES, ENTRIES, ENTRIES, ENTRIES]
+    assert tries == [2, 4, 8, 16, 32, 64, 128, ENTRIES, ENTRIES, ENTRIES, ENTRIES, ENTRIES]
     upkeep.kept(kept(number))
     assert upkeep.refused(number) == number + 2
 

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["LONG", "Upkeep"]
 
-LONG: Final = 250
+LONG: Final = 125
 """Entries since the last continuation: so many make a history long when the run leaves memory."""
 
-ENTRIES: Final = 500
+ENTRIES: Final = 250
 BYTES: Final = 1 << 20
 """Another one is made after so many entries, or so many bytes of them."""
 
-COST: Final = 500
+COST: Final = 1_000
 """What a continuation may cost, in nanoseconds for each entry since the last: a small part of what a step does."""
 
 
