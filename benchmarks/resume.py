@@ -1,7 +1,7 @@
 """Does it cost more to resume a run that has done more? And can a run go on for ever in a store of constant size?
 
-Runs of some sizes are recorded, each waits, and is taken up by a new engine: the time from opening the store to
-the run's end. With continuations it is to be flat, without it grows with the history.
+Runs of some sizes are recorded, each waits, and is taken up by a new engine: the time from opening the store
+until it has done something more. With continuations it is to be flat, without it grows with the history.
 
 A loop that compacts itself now and then shows the size of its store, and of the process, at a tenth of the way and
 at its end.
@@ -19,18 +19,18 @@ from typing import Any, Literal
 import anyio
 from measure import inline_step, options, show, store
 
-from continuum import AsyncEngine, Compact, Receive, Save, workflow
+from continuum import AsyncEngine, Compact, Publish, Receive, Save, workflow
 
 Mode = Literal["auto", "off"]
 
 
 @workflow
-def recorded(steps: int) -> Generator[Any, Any, int]:
+def recorded(steps: int) -> Generator[Any, Any, None]:
     total = 0
     for number in range(steps):
         total += (yield Save(inline_step, number))["number"]
-    yield Receive("go on")
-    return total
+    while True:
+        yield Publish(total=total, seen=(yield Receive("go on")))
 
 
 @workflow
@@ -45,29 +45,30 @@ def compacted(steps: int, each: int) -> Generator[Any, Any, int]:
     return total
 
 
-async def record(sizes: Sequence[int], rounds: int, path: str, mode: Mode) -> None:
-    """Have runs of those sizes executed up to their wait, several of each."""
+async def record(sizes: Sequence[int], path: str, mode: Mode) -> None:
+    """Have a run of each size executed up to its wait."""
     async with AsyncEngine(path, workflows=[recorded], durability="process", continuations=mode) as engine:
         for steps in sizes:
-            for number in range(rounds):
-                await engine.start(recorded(steps), id=f"{steps} {number}")
+            await engine.start(recorded(steps), id=str(steps))
         await engine.until_idle()
 
 
 async def resume(steps: int, number: int, path: str, mode: Mode) -> float:
-    """Seconds from opening the store to the end of the run."""
+    """Seconds from opening the store until the run has done what it was asked for."""
     began = time.perf_counter()
     async with AsyncEngine(path, workflows=[recorded], durability="process", continuations=mode) as engine:
-        run = engine.run(f"{steps} {number}")
-        await run.send("go on")
-        assert await run.result() == steps * (steps - 1) // 2
-        return time.perf_counter() - began
+        run = engine.run(str(steps))
+        await run.send("go on", number)
+        await engine.until_idle()
+        seconds = time.perf_counter() - began
+        assert await run.state() == {"total": steps * (steps - 1) // 2, "seen": number}
+    return seconds
 
 
 def resumed(sizes: Sequence[int], rounds: int, mode: Mode) -> dict[int, float]:
     """How long it takes to go on with a run of each size."""
     with store() as path:
-        anyio.run(record, sizes, rounds, path, mode)
+        anyio.run(record, sizes, path, mode)
         return {
             steps: statistics.median(anyio.run(resume, steps, number, path, mode) for number in range(rounds))
             for steps in sizes
@@ -103,7 +104,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="+", default=[100, 10_000, 1_000_000])
     parser.add_argument("--loop", type=int, default=1_000_000)
     parser.add_argument("--each", type=int, default=1_000, help="steps of the loop between two Compact()")
-    parser.add_argument("--rounds", type=int, default=7, help="runs of each size")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each run is resumed")
     arguments = parser.parse_args()
     results: dict[str, Any] = {}
     with store() as path:

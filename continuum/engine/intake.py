@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from continuum.engine.active import Active
 from continuum.engine.machine.groups import Body
@@ -14,14 +14,14 @@ from continuum.engine.machine.rewind import retry
 from continuum.journal import TAKES, Entry, Position, Status, Value
 from continuum.store.codec import Codec
 from continuum.store.ends import outcome_of
-from continuum.store.records import Continuation, Message, RunEnd, RunRecord
+from continuum.store.records import Message, RunEnd, RunRecord
 from continuum.store.worklist import Taken, Worklist
 from continuum.workflow import Registry, Workflow
 
+if TYPE_CHECKING:
+    from continuum.engine.keeping.keeper import Keeper
+
 __all__ = ["Intake", "machine_of"]
-
-
-Load: TypeAlias = Callable[[RunRecord, Continuation], Machine | None]
 
 
 def machine_of(
@@ -49,27 +49,36 @@ def machine_of(
 class Intake:
     """Makes active runs of claimed ones."""
 
-    def __init__(self, registry: Registry, worklist: Worklist, load: Load) -> None:
+    def __init__(self, registry: Registry, worklist: Worklist, keeper: Keeper) -> None:
         self._registry = registry
         self._worklist = worklist
-        self._load = load  # makes a run's machine of its continuation
+        self._keeper = keeper
 
-    def take_up(self, taken: Taken, now: int) -> Active:
-        """The run, replayed and told of its messages; blocked where that cannot be done."""
+    def take_up(self, taken: Taken, now: int) -> Active | None:
+        """The run, replayed and told of its messages; blocked where that cannot be done.
+
+        None where its continuation turned out to be of no use: it is to be claimed anew, and replayed.
+        """
         record = taken.record
         active = Active(record, taken.state, taken.claim, self._worklist)
+        failed_at = taken.state.failed_position() if taken.state.rewind else None
         try:
             if taken.error is not None:
                 raise taken.error
             active.carried = taken.carried
-            active.machine = taken.resumed or self._machine(active, taken.args, taken.kwargs)
+            if failed_at is None:
+                resumes = taken.resumed is not None
+                machine = self._resumed(taken) if resumes else self._machine(active, taken.args, taken.kwargs)
+                if machine is None:
+                    return None
+                active.machine = machine
         except Exception as error:
             active.block(f"run {record.id!r} cannot be loaded: {type(error).__name__}: {error}")
             return active
         resumed = taken.continuation if taken.resumed is not None else None
         active.number_from(taken.journal, record.journal_start if resumed is None else resumed.number)
-        active.retried, failed_at = active.state.rewind, active.state.failed_position()
-        if active.retried and failed_at is not None:
+        active.retried = taken.state.rewind
+        if failed_at is not None:
             self._retry(active, taken, failed_at, now)
         elif (events := self._events(active, taken.messages)) is not None:
             active.feed(Started([entry for _, entry in taken.journal], events=events), now)
@@ -81,6 +90,10 @@ class Intake:
     def _machine(self, active: Active, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Machine:
         workflow = self._registry[active.record.workflow] if active.carried is None else active.carried.workflow
         return machine_of(active.record, workflow, workflow.function(*args, **kwargs), codec=active.codec)
+
+    def _resumed(self, taken: Taken) -> Machine | None:
+        assert taken.continuation is not None, "it was loaded from that"
+        return self._keeper.resume(taken.record, taken.continuation, taken.resumed)
 
     def _stop(self, active: Active, messages: Sequence[tuple[int, Message]], now: int) -> None:
         """Tell a run that it is to end before it goes on as another workflow.
@@ -143,9 +156,10 @@ class Intake:
     def _retry(self, active: Active, taken: Taken, failed_at: Position, now: int) -> None:
         """Have the run go on from where it failed; what was recorded since is used again or taken back."""
 
-        def make() -> Machine:  # each from arguments of its own, which a workflow may change
+        def make() -> Machine:  # each from values of its own, which a workflow may change
             if taken.resumed is not None and taken.continuation is not None:
-                machine = self._load(active.record, taken.continuation)
+                taken.resumed = self._keeper.load(taken.record, taken.continuation)
+                machine = self._resumed(taken)
                 assert machine is not None, "there is nothing else to go on from"
                 return machine
             return self._machine(active, *active.codec.decode(active.record.payload))

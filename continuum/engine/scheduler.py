@@ -27,7 +27,6 @@ from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
 from continuum.engine.lease import Lease, Registration
 from continuum.engine.lookout import Lookout
-from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Event, StepDone, TimerFired
 from continuum.engine.steps import Performer
 from continuum.engine.sweeper import Sweeper
@@ -108,12 +107,12 @@ class Scheduler:
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
         self._takes_carried = carried
-        self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._resume)
+        self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._load)
         self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
         self.lease = Lease(store, committer, ledger, registration, lease, lost=self.lose_all, left=self._inherit)
         self.sweeper = Sweeper(committer)
         self._lookout = Lookout(self, self._worklist, self.lease, concurrency)
-        self._intake = Intake(registry, self._worklist, self.keeping.load)
+        self._intake = Intake(registry, self._worklist, self.keeping)
         self._effects = Effects(self)
         self._settled = settled
         self._window = max(WINDOW, 2 * concurrency)
@@ -142,6 +141,7 @@ class Scheduler:
             self.keeping.close()
             for active in self._memory:
                 active.discard()
+                self.keeping.forget(active)
             for idle in self._idlers:
                 idle.set()
 
@@ -255,7 +255,7 @@ class Scheduler:
         known = self._registry.get(name)
         return (known is not None and known.version == version) or (self._takes_carried and bool(python))
 
-    def _resume(self, record: RunRecord, continuation: Continuation) -> Machine | None:
+    def _load(self, record: RunRecord, continuation: Continuation) -> object:
         return self.keeping.load(record, continuation)
 
     # Taking up
@@ -271,8 +271,11 @@ class Scheduler:
         """Work on a run that was claimed. What is claimed by an engine that ends is its successor's."""
         return None if self._draining else self._take_up(taken)
 
-    def _take_up(self, taken: Taken) -> Active:
+    def _take_up(self, taken: Taken) -> Active | None:
         active = self._intake.take_up(taken, self.clock())
+        if active is None:
+            self._lookout.reclaim(taken.record.id)
+            return None
         self.keeping.begin(active, taken)
         self._runs[active.id] = active
         self._memory.add(active)

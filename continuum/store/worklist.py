@@ -33,12 +33,15 @@ from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Continuation, Message, Refusal, RunEnd, RunRecord, RunState, read, write
 from continuum.store.tenure import Roll, Tenure, forget, owner_of
 
-__all__ = ["Look", "Nudge", "Resume", "Taken", "Worklist"]
+__all__ = ["Load", "Look", "Nudge", "Taken", "Worklist"]
 
-Resume: TypeAlias = Callable[[RunRecord, Continuation], Any]
+Load: TypeAlias = Callable[[RunRecord, Continuation], Any]
 T = TypeVar("T")
 Called: TypeAlias = tuple[RunId, list[bytes], bytes | None]
 """A run that is to be claimed, the keys that called for it, and the claim that it has now."""
+
+SAMPLE: Final = 20
+"""Entries."""
 
 KEPT: Final = 16
 """How much different code that came with runs is kept loaded: equal code is loaded once."""
@@ -142,7 +145,7 @@ class Worklist:
         stamps: Stamps,
         queues: Sequence[str],
         wanted: Callable[[str], bool],
-        resume: Resume | None = None,
+        load: Load | None = None,
     ) -> None:
         self._ledger = ledger
         self.codec = ledger.codec
@@ -151,7 +154,7 @@ class Worklist:
         self._queues = queues
         self._wanted = wanted  # whether the worker works on what has that label
         self._unpack = lru_cache(KEPT)(partial(unpack, self.codec))
-        self._resume = resume  # loads a continuation, or raises why it cannot be used
+        self._load_state = load  # loads a continuation, or raises why it cannot be used
 
     # Finding and claiming
 
@@ -333,8 +336,8 @@ class Worklist:
             if found is None and record.compacted:
                 raise CorruptRecord("the continuation is missing that stands for the history that was deleted")
             replays = taken.state.rewind or taken.carried is not None
-            if found is not None and self._resume is not None and (record.compacted or not replays):
-                taken.resumed = self._resume(record, found)
+            if found is not None and self._load_state is not None and (record.compacted or not replays):
+                taken.resumed = self._load_state(record, found)
         except Exception as error:  # any code of the user's may run in a pickle
             if record.compacted:
                 raise
@@ -434,9 +437,9 @@ class Worklist:
         return changed, note
 
     def size(self, view: View, run_id: str, start: int, stop: int) -> int:
-        """How many bytes the run's entries between those numbers take up."""
-        first, last = keys.journal(run_id, start), keys.journal(run_id, stop)
-        return sum(len(data) for _, data in view.scan(keys.journal_prefix(run_id), start=first, stop=last))
+        """About how many bytes the run's entries between those numbers take up: the last of them stand for all."""
+        sample = self.stored(view, run_id, max(start, stop - SAMPLE), stop)
+        return sum(len(data) for _, data in sample) * (stop - start) // max(1, len(sample))
 
     def stored(self, view: View, run_id: str, start: int, stop: int) -> list[tuple[bytes, bytes]]:
         """The run's entries between those numbers as they are stored."""

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import json
+import pickle
 import subprocess
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from projects import Project
+
+from continuum.store import keys
+from continuum.store.codec import Codec
+from continuum.store.ledger import Ledger
+from continuum.store.opening import open_store
+from continuum.store.payload import join
+from continuum.store.protocol import Batch
+from continuum.store.records import write
 
 KEPT = """
 import threading
@@ -89,11 +99,27 @@ def test_show_tells_why_nothing_is_kept(kept: Project) -> None:
     assert "not kept    after 0 entries, " in fine(kept("show", "a"))
 
 
+class Canary:
+    """Leaves a file behind where it is unpickled."""
+
+    def __reduce__(self) -> Any:
+        return open, ("sung", "w")
+
+
 def test_nothing_is_unpickled_to_show_it(kept: Project) -> None:
     fine(kept("start", "kept.py:compacts", "3", "--id", "a"))
     fine(kept("run", "kept.py", "--until-idle"))
+    store, ledger = open_store(str(kept.path / "store")), Ledger(Codec())
+    with store.view() as view:
+        continuation = ledger.continuation(view, "a")
+    assert continuation is not None
+    sings = replace(continuation, payload=join(pickle.dumps(Canary()), code=False))
+    store.commit([Batch(puts=[write(ledger.codec, keys.continuation("a"), sings)])])
+    store.close()
     kept.write("kept.py", "raise SystemExit('it was imported')")
     assert "kept        after 3 entries" in fine(kept("show", "a"))
+    assert shown(kept)["continuation"]["entries"] == 3
+    assert not (kept.path / "sung").exists()
 
 
 def test_check_tells_at_which_yields_a_run_could_be_captured(kept: Project) -> None:

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from continuum import Compact, ContinueUsing, Engine, Map, Publish, Receive, Save, Sleep, workflow
-from continuum.engine.keeping import keeper, upkeep
+from continuum.engine.keeping import changeover, keeper, upkeep
 from continuum.store import leavings
 
 STEPS = 50
@@ -111,6 +111,7 @@ def keep_often() -> None:
     upkeep.ENTRIES = 4  # type: ignore[misc]
     upkeep.COST = 1 << 60  # type: ignore[misc]
     upkeep.BYTES = 1  # type: ignore[misc]
+    changeover.REST = 0  # type: ignore[misc]
     leavings.ENTRIES = 2  # type: ignore[misc]
 
 

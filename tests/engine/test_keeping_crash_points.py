@@ -11,7 +11,7 @@ from crashing import Crashes, crash_everywhere
 from hosts import TOO_LONG, eventually, opened
 
 from continuum import All, Compact, ContinueUsing, Engine, Handle, Publish, Receive, Save, Sleep, Workflow, workflow
-from continuum.engine.keeping import keeper, upkeep
+from continuum.engine.keeping import changeover, keeper, upkeep
 from continuum.store import leavings
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
@@ -27,6 +27,7 @@ def _often(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(upkeep, "LONG", 2)
     monkeypatch.setattr(upkeep, "ENTRIES", 3)
     monkeypatch.setattr(upkeep, "COST", 1 << 60)
+    monkeypatch.setattr(changeover, "REST", 0)
     if request.param == "swept":
         monkeypatch.setattr(leavings, "ENTRIES", 1)
     made.clear()

@@ -22,7 +22,7 @@ from programs import Block, Choices, child, examples, program, uncertain_program
 from virtual import VirtualTime
 
 from continuum import AsyncEngine, AsyncRun
-from continuum.engine.keeping import keeper, upkeep
+from continuum.engine.keeping import changeover, keeper, upkeep
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Settle, Started
 from continuum.errors import CommitUnknown, RunEnded, RunFinished, StoreClosed, WrongState
@@ -53,6 +53,7 @@ def _kept_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """A continuation is made whenever there can be one."""
     monkeypatch.setattr(keeper, "LONG", 1)
     monkeypatch.setattr(upkeep, "LONG", 1)
+    monkeypatch.setattr(changeover, "REST", 0)
     monkeypatch.setattr(upkeep.Upkeep, "due", lambda self, number: True)
     monkeypatch.setattr(keeper.Keeper, "_too_large", lambda self, continuation, asked: "")
 

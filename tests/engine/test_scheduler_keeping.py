@@ -37,7 +37,8 @@ from continuum import (
     workflow,
 )
 from continuum.engine import scheduler
-from continuum.engine.keeping import upkeep
+from continuum.engine.continuation import Stale
+from continuum.engine.keeping import changeover, upkeep
 from continuum.engine.machine import replay
 from continuum.store import keys, leavings
 from continuum.store.codec import Codec
@@ -86,6 +87,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("continuum.engine.keeping.keeper.LONG", 4)
     monkeypatch.setattr(upkeep, "ENTRIES", 10)
     monkeypatch.setattr(upkeep, "COST", 1 << 40)
+    monkeypatch.setattr(changeover, "REST", 0)
 
 
 def text(number: int) -> str:
@@ -137,6 +139,63 @@ def test_a_long_run_goes_on_from_its_continuation_and_replays_what_came_since(re
 
 
 @pytest.mark.usefixtures("soon")
+def test_it_is_so_on_both_loops_and_in_both_stores(open_engine: OpenEngine) -> None:
+    with open_engine(steps) as engine:
+        run = engine.start(steps(50), id="r")
+        eventually(lambda: run.kept().continuation)
+        engine.until_idle()
+        kept = run.kept()
+        assert (kept.refusal, kept.deleted) == (None, 0)
+        assert kept["continuation"]["where"]
+    with open_engine(steps) as engine:
+        engine.run("r").send("answer", "yes")
+        assert engine.run("r").result(TOO_LONG)[1] == "yes"
+        assert engine.run("r").kept().continuation is None
+
+
+def once(number: int) -> int:
+    attempts.append(str(number))
+    return number
+
+
+@workflow
+def careful(count: int) -> Any:
+    """There is an attempt under way that must not be repeated whenever it is looked."""
+    total = 0
+    for number in range(count):
+        total += yield Save(once, number, at_most_once=True, retry=Retry(3, delay=0, max_elapsed=60))
+    return total, (yield Receive("answer"))
+
+
+@pytest.mark.usefixtures("soon", "mended")
+def test_a_run_changes_over_in_the_midst_of_what_must_be_done_once() -> None:
+    space = Space()
+    with opened(MemoryStore(space), careful) as engine:
+        run = engine.start(careful(50), id="r")
+        engine.until_idle()
+        eventually(lambda: kept(space) is not None)
+        run.send("answer")
+        assert run.result(TOO_LONG) == (sum(range(50)), None)
+    assert attempts == [str(number) for number in range(50)]
+
+
+@pytest.mark.usefixtures("soon")
+def test_runs_that_nobody_waits_for_change_over_now_and_then_and_do_not_stop_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(changeover, "REST", 1 << 40)
+    space = Space()
+    with opened(MemoryStore(space), steps, rounds) as engine:
+        for name in "abc":
+            engine.start(steps(50), id=name)
+        eventually(lambda: any(kept(space, name) for name in "abc"))
+        asked = engine.start(rounds(2), id="asked")
+        engine.until_idle()
+        assert asked.kept().deleted == 11
+    assert len([name for name in "abc" if kept(space, name)]) == 1
+
+
+@pytest.mark.usefixtures("soon")
 def test_with_continuations_off_none_is_made_and_none_is_used(replayed: list[int]) -> None:
     space = Space()
     with opened(MemoryStore(space), steps) as engine:
@@ -177,6 +236,15 @@ def test_a_run_that_leaves_memory_is_kept_as_it_is(monkeypatch: pytest.MonkeyPat
         run.send("answer", "yes")
         assert run.result(TOO_LONG)[1] == "yes"
     assert replayed == [0]
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_run_that_has_come_to_wait_meanwhile_is_kept_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "LINGER", 1 << 60)
+    space = Space()
+    with opened(MemoryStore(space), steps) as engine:
+        engine.start(steps(16), id="r")  # it is looked at when it waits already
+        eventually(lambda: kept(space) is not None)
 
 
 def numbered(number: int) -> int:
@@ -645,3 +713,24 @@ def test_a_fault_in_keeping_blocks_the_run_and_no_other(monkeypatch: pytest.Monk
         engine.until_idle()
         assert run.status() == "blocked"
         assert "a fault of ours" in run.describe().reason
+
+
+@pytest.mark.usefixtures("soon")
+def test_where_a_state_cannot_be_entered_the_history_is_replayed(
+    monkeypatch: pytest.MonkeyPatch, replayed: list[int]
+) -> None:
+    space = Space()
+    with opened(MemoryStore(space), steps) as engine:
+        engine.start(steps(50), id="r")
+        engine.until_idle()
+        eventually(lambda: kept(space) is not None)
+    replayed.clear()
+
+    def fails(*args: Any) -> Any:
+        raise Stale("it cannot be entered again")
+
+    monkeypatch.setattr("continuum.engine.keeping.keeper.resume", fails)
+    with opened(MemoryStore(space), steps) as engine:
+        engine.run("r").send("answer", "yes")
+        assert engine.run("r").result(TOO_LONG) == (sum(len(text(n)) for n in range(50)), "yes")
+    assert replayed == [50]

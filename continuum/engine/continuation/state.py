@@ -16,7 +16,7 @@ from contextvars import ContextVar
 from importlib import import_module
 from inspect import GEN_CREATED, getgeneratorstate
 from types import CellType, CodeType, FunctionType, GeneratorType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import cloudpickle
 
@@ -41,7 +41,7 @@ from continuum.store.culprit import explain
 from continuum.store.exceptions import ErrorParts
 from continuum.workflow import Workflow
 
-__all__ = ["check", "dumps", "loads"]
+__all__ = ["Loaded", "dumps", "load", "loads"]
 
 PROTOCOL: Final = 5
 
@@ -182,29 +182,35 @@ class _Reducers:
 _loading: ContextVar[list[Body]] = ContextVar("generators that are being loaded")
 
 
-def loads(data: bytes) -> Any:
-    """What :func:`dumps` was given; generators stand at their yields. Raises Stale if the code is another by now."""
-    value, generators = _loaded(data)
-    _run_to_their_yields(generators)
-    return value
+class Loaded(NamedTuple):
+    """What was loaded. None of the user's code has been run for its generators yet; they may be dropped."""
+
+    value: Any
+    generators: list[Body]
+
+    def enter(self) -> Any:
+        """The value, with its generators at their yields; once. Raises Stale where that cannot be."""
+        _run_to_their_yields(self.generators)
+        return self.value
 
 
-def check(data: bytes) -> None:
-    """Raise what loading it would raise; no generator is entered, so none of its code is run."""
-    _loaded(data)
-
-
-def _loaded(data: bytes) -> tuple[Any, list[Body]]:
+def load(data: bytes) -> Loaded:
+    """What :func:`dumps` was given, to be entered. Raises Stale if the code is another by now."""
     generators: list[Body] = []
     token = _loading.set(generators)
     try:
-        return pickle.loads(data), generators
+        return Loaded(pickle.loads(data), generators)
     except Stale:
         raise
     except Exception as error:  # a name that is gone, or whatever a class of the user's does with a state of old
         raise Stale(f"the state cannot be loaded: {type(error).__name__}: {error}") from error
     finally:
         _loading.reset(token)
+
+
+def loads(data: bytes) -> Any:
+    """What :func:`dumps` was given; generators stand at their yields. Raises Stale if the code is another by now."""
+    return load(data).enter()
 
 
 def _run_to_their_yields(generators: list[Body]) -> None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeGuard
 from continuum.engine.continuation.frames import adopt, frame_of
 from continuum.engine.continuation.instrument import twin_of
 from continuum.engine.continuation.refusal import Refused, Stale
-from continuum.engine.continuation.state import check, dumps, loads
+from continuum.engine.continuation.state import Loaded, dumps
+from continuum.engine.continuation.state import load as load_state
 from continuum.engine.continuation.syntax import FRAME
 from continuum.engine.machine.groups import Body
 from continuum.engine.machine.machine import Machine
@@ -23,7 +24,7 @@ from continuum.store.payload import join, require_python, split
 from continuum.store.pickling import holds_code
 from continuum.workflow import Workflow
 
-__all__ = ["Captured", "capture", "load", "twin_body"]
+__all__ = ["Captured", "Loaded", "capture", "load", "resume", "twin_body"]
 
 
 class Captured(NamedTuple):
@@ -60,21 +61,26 @@ def capture(machine: Machine, *, only_truth: bool = False) -> Captured:
 
 def _check(data: bytes) -> None:
     try:
-        check(data)
+        load_state(data)
     except Stale as error:
         raise Refused(f"it was pickled, but {error}") from error
 
 
-def load(payload: bytes, workflow: Workflow[..., Any], make: Callable[[Body], Machine]) -> Machine:
-    """The machine that was captured; `make` makes a fresh one with that body.
+def load(payload: bytes, workflow: Workflow[..., Any]) -> Loaded:
+    """A state that was captured, to be entered by :func:`resume`; until then no code of the run's is run.
 
-    Raises Stale where the code has changed, Refused, UnsupportedRecord for code of another Python, and what loading
-    the values raises.
+    Raises Stale where the code has changed, and UnsupportedRecord for code of another Python.
     """
     parts = split(payload)
     require_python(parts.python)
-    snapshot: Snapshot = loads(bytes(parts.pickle))
-    _check_code(snapshot["fibers"][0]["body"], workflow)
+    loaded = load_state(bytes(parts.pickle))
+    _check_code(loaded.value["fibers"][0]["body"], workflow)
+    return loaded
+
+
+def resume(loaded: Loaded, make: Callable[[Body], Machine]) -> Machine:
+    """The machine that was captured; `make` makes a fresh one with that body. Raises Stale."""
+    snapshot: Snapshot = loaded.enter()
     machine = restore(snapshot, make)
     if isinstance(machine, str):
         raise Stale(machine)

@@ -9,18 +9,24 @@ A history can be cut only where the run was settled: where one of its batches wa
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
-from threading import Event
+from functools import partial
+from threading import Event, Thread
+from time import perf_counter
 from typing import Final, TypeAlias, overload
 
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.takeover import rehearse, take_over
 from continuum.journal import Entry
 
-__all__ = ["Changeover", "Pairs"]
+__all__ = ["Changeover", "Pairs", "Replays"]
 
 Pairs: TypeAlias = "list[tuple[bytes, bytes]]"
 """Entries as they are stored, with their keys."""
+
+REST: Final = 9
+"""So many times as long as it took to replay a run, no other one is, unless somebody waits for it."""
 
 FEW: Final = 100
 """So many entries are replayed without a thread."""
@@ -86,6 +92,60 @@ class Changeover:
             return self.machine
         self.machine.discard()
         return None
+
+
+class Replays:
+    """Replays of what was collected, on a thread, one after the other; `post` takes calls to the loop."""
+
+    def __init__(self, clock: Callable[[], int], post: Callable[[Callable[[], object]], object]) -> None:
+        self._clock = clock
+        self._post = post
+        self._line: deque[tuple[Changeover, Callable[[], object]]] = deque()
+        self._thread: Thread | None = None
+        self._under_way: Changeover | None = None
+        self._rests_until = 0.0
+
+    @property
+    def rested(self) -> bool:
+        """Whether another one may be begun that nobody waits for: they take a tenth of the time, at the most."""
+        return self._under_way is None and perf_counter() >= self._rests_until
+
+    def submit(self, change: Changeover, then: Callable[[], object]) -> None:
+        """Put one in line; `then` is called on the loop when it has been replayed."""
+        change.at_work = True
+        self._line.append((change, then))
+        if self._under_way is None:
+            self._next()
+
+    def close(self) -> None:
+        """End what is under way, as soon as that can be, and begin nothing more."""
+        self._line.clear()
+        if self._under_way is not None and self._thread is not None:
+            self._under_way.abandon()
+            self._thread.join()
+            self._under_way.at_work = False
+            self._under_way.abandon()
+
+    def _next(self) -> None:
+        change, then = self._line.popleft()
+        self._under_way = change
+
+        def work() -> None:
+            began = perf_counter()
+            change.replay(self._clock())
+            ended = perf_counter()
+            self._rests_until = ended + REST * (ended - began)
+            self._post(partial(self._replayed, change, then))
+
+        self._thread = Thread(target=work, name="continuum-replay", daemon=True)
+        self._thread.start()
+
+    def _replayed(self, change: Changeover, then: Callable[[], object]) -> None:
+        self._under_way = None
+        change.at_work = False
+        then()
+        if self._line:
+            self._next()
 
 
 class _Recorded(Sequence[Entry]):

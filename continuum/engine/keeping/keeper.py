@@ -13,8 +13,6 @@ without; only a workflow that has asked for its history to be deleted is told.
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
@@ -23,14 +21,14 @@ from continuum.engine.active import NEVER, Active
 from continuum.engine.continuation.frames import adopt
 from continuum.engine.continuation.refusal import Refused, Stale
 from continuum.engine.intake import machine_of
-from continuum.engine.keeping.capture import capture, load, twin_body
-from continuum.engine.keeping.changeover import Changeover, Pairs
+from continuum.engine.keeping.capture import Captured, Loaded, capture, load, resume, twin_body
+from continuum.engine.keeping.changeover import Changeover, Pairs, Replays
 from continuum.engine.keeping.upkeep import LONG, Upkeep
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.requests import HistoryDropped
 from continuum.errors import CompactRefused
-from continuum.journal import Entry, Outcome
+from continuum.journal import Entry, Outcome, RunId
 from continuum.store.codec import unseal
 from continuum.store.committer import Job, single
 from continuum.store.records import Continuation, Refusal, RunRecord
@@ -62,28 +60,43 @@ class Keeper:
         self._worklist = worklist
         self._codec = worklist.codec
         self._auto = auto
-        self._line: deque[tuple[Active, Changeover]] = deque()  # to be replayed on the thread, one at a time
-        self._thread: threading.Thread | None = None
-        self._replaying: Changeover | None = None
+        self._replays = Replays(scheduler.clock, scheduler.mailbox.post)
+        self._unfit: dict[RunId, tuple[str, int]] = {}  # why one cannot be used though it was loaded, and of when it is
         self.at_work = 0
         """How many runs are changing over to twins."""
 
     # A run is taken up
 
-    def load(self, record: RunRecord, continuation: Continuation) -> Machine | None:
-        """The run's machine as the continuation holds it. Raises why it cannot be used. May be called on any thread."""
+    def load(self, record: RunRecord, continuation: Continuation) -> Loaded | None:
+        """What a continuation holds, to be resumed. Raises why it cannot be used. For the committer's thread."""
         if not self._auto and not record.compacted:
             return None
         try:
             workflow = self._registry[record.workflow]
             if continuation.generation != record.generation:
                 raise Stale(f"it is of generation {continuation.generation} of the run")
-            make = partial(machine_of, record, workflow, codec=self._codec, adopt=adopt)
-            return load(continuation.payload, workflow, make)
+            if self._unfit.get(record.id, ("", 0))[1] == continuation.at:
+                raise Stale(self._unfit[record.id][0])
+            return load(continuation.payload, workflow)
         except Exception as error:  # any code of the user's may run in a pickle
+            raise self._told(record, error) from error
+
+    def resume(self, record: RunRecord, continuation: Continuation, loaded: Loaded) -> Machine | None:
+        """The run's machine as it was loaded. None where it cannot be used after all: the next load says so.
+
+        Raises that where there is nothing else to go on from.
+        """
+        make = partial(machine_of, record, self._registry[record.workflow], codec=self._codec, adopt=adopt)
+        try:
+            return resume(loaded, make)
+        except Exception as error:  # any code of the user's may run as a generator is entered
             if record.compacted:
-                raise Stale(DELETED.format(record.compacted, error)) from error
-            raise
+                raise self._told(record, error) from error
+            self._unfit[record.id] = str(error), continuation.at
+            return None
+
+    def _told(self, record: RunRecord, error: Exception) -> Exception:
+        return Stale(DELETED.format(record.compacted, error)) if record.compacted else error
 
     def begin(self, active: Active, taken: Taken) -> None:
         """A run was taken up: set when its continuation is to be seen to."""
@@ -119,10 +132,12 @@ class Keeper:
             if not self._changed_over(active, upkeep, now):
                 return
         if not upkeep.twins and (active.dropping or upkeep.wanted):
-            if not upkeep.hopeless:
+            if upkeep.hopeless:
+                self._refuse(active, upkeep, upkeep.hopeless, now)
+            elif active.dropping or self._replays.rested:
                 self._change_over(active, upkeep)
-                return
-            self._refuse(active, upkeep, upkeep.hopeless, now)
+            else:
+                active.keep_at = upkeep.put_off(active.number)
         elif active.dropping or upkeep.wanted:
             self._capture(active, upkeep, now)
         elif not upkeep.looking:
@@ -130,20 +145,25 @@ class Keeper:
 
     def before_leaving(self, active: Active) -> bool:
         """Whether a run that may leave memory is to stay until its continuation was seen to."""
-        upkeep = self._upkeep(active)
-        if not self._auto or active.number - upkeep.number < LONG:
+        since = active.record.journal_start if active.upkeep is None else active.upkeep.number
+        if not self._auto or active.number - since < LONG:
             return False
+        upkeep = self._upkeep(active)
         if upkeep.hopeless or upkeep.refused_at == active.number:
             return False
         upkeep.leaving = True
-        if not (upkeep.looking or upkeep.wanted):
+        if upkeep.wanted:
+            self._scheduler.touch(active)
+        elif not upkeep.looking:
             self._look(active, upkeep)
         return True
 
     def before_release(self, active: Active, now: int) -> None:
         """A run is handed back, such as when the engine ends: capture it if that can be done at once."""
         upkeep = active.upkeep
-        if self._auto and upkeep is not None and upkeep.twins and active.number - upkeep.number >= LONG:
+        if not self._auto or upkeep is None or not upkeep.twins or active.dropping:
+            return
+        if active.number - upkeep.number >= LONG:
             self._capture(active, upkeep, now)
 
     def _upkeep(self, active: Active) -> Upkeep:
@@ -172,7 +192,7 @@ class Keeper:
         if upkeep.due(number):
             upkeep.wanted = True
             active.keep_at = 0
-            if upkeep.leaving:
+            if upkeep.leaving or not active.busy:
                 self._scheduler.touch(active)
         else:
             upkeep.leaving, upkeep.refused_at = False, number
@@ -206,34 +226,13 @@ class Keeper:
     def _have_read(self, active: Active, change: Changeover, job: Job[Pairs]) -> None:
         change.begin(job.result())
         if self._scheduler.goes_on(active):
-            self._replay(active, change)
-
-    def _replay(self, active: Active, change: Changeover) -> None:
-        change.at_work = True
-        self._line.append((active, change))
-        if self._replaying is None:
-            self._replay_next()
-
-    def _replay_next(self) -> None:
-        active, change = self._line.popleft()
-        self._replaying = change
-
-        def work() -> None:
-            change.replay(self._scheduler.clock())
-            self._scheduler.mailbox.post(partial(self._replayed, active, change))
-
-        self._thread = threading.Thread(target=work, name="continuum-replay", daemon=True)
-        self._thread.start()
+            self._replays.submit(change, partial(self._replayed, active, change))
 
     def _replayed(self, active: Active, change: Changeover) -> None:
-        self._replaying = None
-        change.at_work = False
         if self._scheduler.goes_on(active):
             self._scheduler.touch(active)
         else:
             change.abandon()
-        if self._line:
-            self._replay_next()
 
     def _changed_over(self, active: Active, upkeep: Upkeep, now: int) -> bool:
         """Whether the change is over, with twins or without."""
@@ -242,7 +241,7 @@ class Keeper:
         if change.at_work:
             return False
         if change.far and not change.reason:
-            self._replay(active, change)
+            self._replays.submit(change, partial(self._replayed, active, change))
             return False
         change.replay(now)
         machine = change.relieve(active.machine)
@@ -265,35 +264,23 @@ class Keeper:
         try:
             state = capture(active.machine, only_truth=drop)
         except Refused as refused:
-            self._refuse(active, upkeep, str(refused), now)
+            self._refuse(active, upkeep, refused.reason, now, perf_counter_ns() - begun)
             return
-        cost, size = perf_counter_ns() - begun, len(state.payload)
-        recent = active.number - upkeep.number
-        continuation = Continuation(
-            active.number,
-            now,
-            active.record.generation,
-            size,
-            upkeep.entries + recent,
-            upkeep.history + max(upkeep.recent, recent * LEAST),
-            cost,
-            state.python,
-            state.where,
-            state.functions,
-            state.payload,
-        )
+        continuation = _continuation(active, upkeep, state, now, perf_counter_ns() - begun)
         reason = self._too_large(continuation, asked)
         if reason:
-            self._refuse(active, upkeep, reason, now)
+            self._refuse(active, upkeep, reason, now, continuation.cost, grow=True)
             return
         active.keep(continuation, drop=drop)
         upkeep.kept(continuation)
         self._look_later(active)
         self._answer(active, NOTHING, now)
 
-    def _refuse(self, active: Active, upkeep: Upkeep, reason: str, now: int) -> None:
+    def _refuse(
+        self, active: Active, upkeep: Upkeep, reason: str, now: int, cost: int = 0, *, grow: bool = False
+    ) -> None:
         """No continuation is kept here; the next one is tried later, unless there is no hope."""
-        again = upkeep.refused(active.number)
+        again = upkeep.refused(active.number, cost, grow=grow)
         active.keep_at = again if self._auto and not upkeep.hopeless else NEVER
         self._note(active, upkeep, reason, now)
         if active.dropping:
@@ -330,10 +317,7 @@ class Keeper:
 
     def close(self) -> None:
         """Nothing is replayed any more."""
-        self._line.clear()
-        if self._replaying is not None and self._thread is not None:
-            self._replaying.abandon()
-            self._thread.join()
+        self._replays.close()
 
     def _too_large(self, continuation: Continuation, asked: bool) -> str:
         size, limit = continuation.size, self._codec.payload_limit
@@ -342,3 +326,20 @@ class Keeper:
         if size > continuation.history and not asked:
             return f"it takes {size:,} bytes, more than the {continuation.history:,} of the history that it stands for"
         return ""
+
+
+def _continuation(active: Active, upkeep: Upkeep, state: Captured, now: int, cost: int) -> Continuation:
+    recent = active.number - upkeep.number
+    return Continuation(
+        active.number,
+        now,
+        active.record.generation,
+        len(state.payload),
+        upkeep.entries + recent,
+        upkeep.history + max(upkeep.recent, recent * LEAST),
+        cost,
+        state.python,
+        state.where,
+        state.functions,
+        state.payload,
+    )

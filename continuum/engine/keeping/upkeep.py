@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["LONG", "Upkeep"]
 
-LONG: Final = 250
+LONG: Final = 125
 """Entries since the last continuation: so many make a history long when the run leaves memory."""
 
-ENTRIES: Final = 500
+ENTRIES: Final = 250
 BYTES: Final = 1 << 20
 """Another one is made after so many entries, or so many bytes of them."""
 
-COST: Final = 2_500
-"""What a continuation may cost, in nanoseconds for each entry since the last: a twentieth of what a step does."""
+COST: Final = 1_000
+"""What a continuation may cost, in nanoseconds for each entry since the last: a small part of what a step does."""
 
 
 class Upkeep:
@@ -40,7 +40,7 @@ class Upkeep:
         self.twins = False  # the run's generators are twins, so it can be captured
         self.changeover: Changeover | None = None  # on the way to them
         self.hopeless = ""  # why there will be none
-        self.recent = 0  # bytes of the history since the last one, as far as it was looked
+        self.recent = 0  # bytes of the history since the last one, about, as far as it was looked
         self.looking = False
         self.wanted = False
         self.leaving = False  # the run is to leave memory with it
@@ -69,9 +69,18 @@ class Upkeep:
         self.recent, self.patience, self.noted = 0, 1, ""
         self.wanted = self.leaving = False
 
-    def refused(self, number: int) -> int:
-        """There is none here; gives with how many entries it may be tried again."""
+    def put_off(self, number: int) -> int:
+        """There is no time for one now; gives with how many entries it is to be looked again."""
         self.refused_at = number
         self.wanted = self.leaving = False
+        return number + LONG
+
+    def refused(self, number: int, cost: int = 0, *, grow: bool = False) -> int:
+        """There is none here, which took `cost` to find out; gives with how many entries it may be tried again.
+
+        With `grow` the history has to grow for that, to twice of what it is.
+        """
+        self.put_off(number)
         self.patience = min(2 * self.patience, ENTRIES)
-        return number + self.patience
+        grown = self.entries + number - self.number if grow else 0
+        return number + max(self.patience, cost // COST, grown)
