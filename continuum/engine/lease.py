@@ -270,7 +270,7 @@ class Lease:
             hold = self._lock_of_the_dead(roll.workers[token])
             if hold is not None or token in silent:
                 found.buried.append((token, hold))
-                plans.append((bury(view, token), token))
+                plans.append((bury(view, token, fell=hold is not None), token))
             elif token not in roll.asked:
                 plans.append((ask(roll, token), None))
         return plans or [(None, None)]

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from continuum.durations import NANOSECONDS
 from continuum.engine.active import Active
 from continuum.engine.lease import Lease
 from continuum.engine.machine.requests import ChildDone
@@ -27,20 +28,26 @@ if TYPE_CHECKING:
 __all__ = ["Lookout"]
 
 
+RISKS: Final = 8
+"""How many runs whose worker died are taken up at a time: when that happens again, few are suspected of it."""
+
+PROBATION: Final = NANOSECONDS
+"""How long such a run is executed before another one is taken up beside it."""
+
+
 class Lookout:
     """Looks into the store for a scheduler, one look at a time."""
 
-    def __init__(self, scheduler: Scheduler, worklist: Worklist, lease: Lease, concurrency: int) -> None:
+    def __init__(self, scheduler: Scheduler, worklist: Worklist, lease: Lease) -> None:
         self._scheduler = scheduler
         self._worklist = worklist
         self._lease = lease
-        self._concurrency = concurrency
         self._foreign: dict[RunId, list[tuple[Active, Position]]] = {}  # who waits for runs that others started
         self._timer_due: int | None = None  # the look that is planned for timers in the store
         self._first = True  # look: it enlists the worker, so that runs can be started in its hands
         self._orphans = True  # there may be runs whose worker is gone
         self._blocked: set[RunId] | None = None  # those that are still to be tried; None: not known yet
-        self._risks: set[Active] = set()  # runs that may have brought their worker down, and could do it again
+        self._risks: dict[Active, int] = {}  # runs that may have brought a worker down, and when they were taken up
         self._shied = False  # there are more of these than are taken at a time
         self._poked = True
         self.looking = False
@@ -69,7 +76,7 @@ class Lookout:
     def dropped(self, active: Active) -> None:
         """A run is no longer in memory: there is room again, and it may be in the store's queue again."""
         self._poked = self._poked or self.crowded or active.leaving or active.successor is not None
-        self._risks.discard(active)
+        self._risks.pop(active, None)
 
     def await_end(self, child: RunId, active: Active, position: Position) -> None:
         """Tell that run of the end of one that it waits for and did not start."""
@@ -100,14 +107,15 @@ class Lookout:
 
     def _fewer_risks(self) -> bool:
         """Whether one of those runs has got on."""
-        cleared = {active for active in self._risks if not active.crashes}
-        self._risks -= cleared
-        return bool(cleared) or not self._risks
+        before = len(self._risks)
+        self._risks = {active: since for active, since in self._risks.items() if active.crashes}
+        return len(self._risks) < before or not self._risks
 
     def _new_look(self, room: int) -> Look:
         roll = Roll({}, set(), {})  # until it is looked
-        look = Look(self._lease.tenure, roll, self._scheduler.clock(), room)
-        look.risks = self._concurrency - len(self._risks)
+        now = self._scheduler.clock()
+        look = Look(self._lease.tenure, roll, now, room)
+        look.risks = RISKS - sum(now - since < PROBATION for since in self._risks.values())
         look.grave_risks = 1 - sum(active.crashes >= CRASHES - 1 for active in self._risks)
         return look
 
@@ -142,7 +150,9 @@ class Lookout:
     def _saw(self, look: Look, answers: list[tuple[bool, Any]]) -> None:
         self.looking = False
         self.crowded |= look.more
-        self._shied |= look.shied
+        if look.shied:
+            self._shied = True
+            self._scheduler.timers.add(look.now + PROBATION, None)
         self._blocked = self._blocked if look.lost else look.blocked
         refused = not all(applied for applied, _ in answers)
         self._orphans |= look.orphans and (look.lost or look.more or look.shied or refused)
@@ -164,7 +174,7 @@ class Lookout:
                     self._lease.enlisted(answer)
                 case Taken() if applied:
                     if look.tenure is self._lease.tenure:  # what a tenure had that is over is an orphan
-                        self._take_up(answer)
+                        self._take_up(answer, look)
                 case Nudge():
                     self._scheduler.nudge(answer)
                 case _ if not applied:
@@ -172,9 +182,9 @@ class Lookout:
         if look.lost and look.tenure is self._lease.tenure:
             self._scheduler.lose_all()
 
-    def _take_up(self, taken: Taken) -> None:
+    def _take_up(self, taken: Taken, look: Look) -> None:
         if self._blocked is not None:
             self._blocked.discard(taken.record.id)
         active = self._scheduler.take_up(taken)
         if active is not None and active.crashes:
-            self._risks.add(active)
+            self._risks[active] = look.now

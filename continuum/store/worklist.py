@@ -82,8 +82,8 @@ class Look:
 
     At most `room` runs are claimed. With `orphans` also those whose worker is gone, and `blocked` are
     runs that are to be tried again (None: all that are blocked). Of those whose worker has died it takes
-    `risks`, so many as can be executed at once, and only one which that has happened to as often as may be:
-    who is not being executed when its worker dies should not be suspected of it.
+    `risks`, which are few, and only one which that has happened to as often as may be: when the next worker
+    dies no other is to be suspected of it.
     """
 
     tenure: Tenure
