@@ -44,7 +44,7 @@ class Lookout:
         self._lease = lease
         self._foreign: dict[RunId, list[tuple[Active, Position]]] = {}  # who waits for runs that others started
         self._timer_due: int | None = None  # the look that is planned for timers in the store
-        self._first = True  # look: it enlists the worker, so that runs can be started in its hands
+        self._first = True  # look: it finds those who died long ago
         self._orphans = True  # there may be runs whose worker is gone
         self._blocked: set[RunId] | None = None  # those that are still to be tried; None: not known yet
         self._risks: dict[Active, int] = {}  # runs that may have brought a worker down, and when they were taken up
@@ -136,9 +136,9 @@ class Lookout:
         look.lost = look.tenure.enlisted and not look.roll.has(look.tenure)
         if not look.lost:
             looking(view)
-            if not look.tenure.enlisted and (self._first or look.claims):
+            if not look.tenure.enlisted and look.claims:
                 look.found.insert(0, (self._lease.enlist(look.tenure, here), look.tenure))
-        cleared = self._lease.clear(view) if self._first else ()
+        cleared, self._first = self._lease.clear(view) if self._first else (), False
         return [*look.found, *cleared] or [(None, None)]
 
     def _look_into(self, view: View, look: Look) -> None:
@@ -170,7 +170,6 @@ class Lookout:
         for applied, answer in answers:
             match answer:
                 case Tenure() if applied:
-                    self._first = False
                     self._lease.enlisted(answer)
                 case Taken() if applied:
                     if look.tenure is self._lease.tenure:  # what a tenure had that is over is an orphan
