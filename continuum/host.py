@@ -162,8 +162,6 @@ class AsyncEngine:
             await checkpoint()  # a scope that was cancelled meanwhile
             client = self._make_client(store)
             client.mailbox.bind()
-            if self._scheduler is not None:
-                opened.callback(self._scheduler.lease.end)
             opened.callback(client.committer.close)
             opened.callback(store.watch(lambda: client.mailbox.post(self._on_change)).close)
             group = anyio.create_task_group()

@@ -77,39 +77,43 @@ class Found:
 
 
 class Registration:
-    """A worker that is there, as the others see it from when its engine opens: its id, and its lock."""
+    """A worker that is there, as the others see it from when its engine opens: its id, its lock, and its tenure."""
 
     def __init__(self, store: Store, ledger: Ledger, queues: Sequence[str], now: int) -> None:
         self._store = store
         self._ledger = ledger
-        self._ended = False
         self.worker = secrets.token_bytes(TOKEN)
         record = WorkerRecord(socket.gethostname(), os.getpid(), now, list(queues))
-        self.entry = write(ledger.codec, keys.worker(self.worker), record)
+        self._entry = write(ledger.codec, keys.worker(self.worker), record)
+        self.tenure = self.next_tenure()
         hold = store.hold(lock_of(self.worker))
         if hold is None:
             raise StoreError(f"the lock of this worker on {store.location} is taken, and nobody knows by whom")
         self._hold = hold
 
+    def next_tenure(self) -> Tenure:
+        """Go on under another token, when the tenure is over."""
+        self.tenure = Tenure(secrets.token_bytes(TOKEN), self.worker)
+        return self.tenure
+
+    def enlist(self, tenure: Tenure, here: tuple[bytes, bytes | None]) -> Batch:
+        """Begin a tenure, if that check holds. Who was buried is registered anew with that."""
+        return enlist(tenure, self._entry, here)
+
     def begin(self) -> None:
-        """Have it written down. Raises StoreMoved where there is nothing to do for it."""
-        applied = False
-        while not applied:
+        """Begin the first tenure. Raises StoreMoved where there is nothing to do for it."""
+        while not self.tenure.enlisted:
             with self._store.view() as view:
                 here = self._ledger.here(view)
-            (applied,) = self._store.commit([Batch([here], [self.entry])])
+            (self.tenure.enlisted,) = self._store.commit([self.enlist(self.tenure, here)])
 
-    def end(self, tenure: Tenure | None = None) -> None:
+    def end(self) -> None:
         """The worker ends, and its tenure with it. A store that cannot be written any more is let be."""
-        if not self._ended:
-            self._ended = True
-            batches = [strike_off(self.worker)]
-            with contextlib.suppress(ContinuumError):
-                if tenure is not None:
-                    with self._store.view() as view:
-                        batches.append(resign(view, tenure, self._ledger.results))
-                self._store.commit(batches)
-            self._hold.release()
+        with contextlib.suppress(ContinuumError):
+            with self._store.view() as view:
+                batch = resign(view, self.tenure, self._ledger.results)
+            self._store.commit([batch, strike_off(self.worker)])
+        self._hold.release()
 
 
 class Lease:
@@ -139,7 +143,6 @@ class Lease:
         self._lost = lost
         self._left = left
         self._monotonic = monotonic
-        self.tenure = self._new_tenure()
         self._peers: set[bytes] = set()  # the others that are at work
         self._known: set[bytes] = set()  # of these, those that were watched before
         self._gone: set[bytes] = set()  # of whom it is known that they have left something
@@ -151,8 +154,10 @@ class Lease:
         self._rest_due: float | None = None  # since it has nothing in hand
         self._looking = False
 
-    def _new_tenure(self) -> Tenure:
-        return Tenure(secrets.token_bytes(TOKEN), self._registration.worker)
+    @property
+    def tenure(self) -> Tenure:
+        """The tenure that goes on, or is the next one."""
+        return self._registration.tenure
 
     @property
     def idle(self) -> bool:
@@ -193,8 +198,8 @@ class Lease:
     # Coming and going
 
     def enlist(self, tenure: Tenure, here: tuple[bytes, bytes | None]) -> Batch:
-        """Begin a tenure, if that check holds. Who was buried is registered anew with that."""
-        return enlist(tenure, self._registration.entry, here)
+        """Begin a tenure, if that check holds."""
+        return self._registration.enlist(tenure, here)
 
     def enlisted(self, tenure: Tenure) -> None:
         """The batch of :meth:`enlist` has been applied."""
@@ -202,17 +207,13 @@ class Lease:
 
     def _rest(self) -> None:
         self._rest_due = None
-        tenure, self.tenure = self.tenure, self._new_tenure()
-        plan = partial(resign, tenure=tenure, results=self._ledger.results)
+        plan = partial(resign, tenure=self.tenure, results=self._ledger.results)
+        self._registration.next_tenure()
         self._submit(lambda view: [(plan(view), None)], lambda job: None)
-
-    def end(self) -> None:
-        """Off the loop, when the committer has ended: resign."""
-        self._registration.end(self.tenure)
 
     def lose(self) -> None:
         """Others have ended the tenure: go on with a new one."""
-        self.tenure = self._new_tenure()
+        self._registration.next_tenure()
 
     def clear(self, view: View) -> Plans:
         """On the committer's thread: strike those off who died while they had nothing in hand."""
@@ -270,7 +271,7 @@ class Lease:
             hold = self._lock_of_the_dead(roll.workers[token])
             if hold is not None or token in silent:
                 found.buried.append((token, hold))
-                plans.append((bury(view, token), token))
+                plans.append((bury(view, token, fell=hold is not None), token))
             elif token not in roll.asked:
                 plans.append((ask(roll, token), None))
         return plans or [(None, None)]

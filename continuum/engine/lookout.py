@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from continuum.durations import NANOSECONDS
 from continuum.engine.active import Active
 from continuum.engine.lease import Lease
 from continuum.engine.machine.requests import ChildDone
@@ -27,20 +28,26 @@ if TYPE_CHECKING:
 __all__ = ["Lookout"]
 
 
+RISKS: Final = 8
+"""How many runs whose worker died are taken up at a time: when that happens again, few are suspected of it."""
+
+PROBATION: Final = NANOSECONDS
+"""How long such a run is executed before another one is taken up beside it."""
+
+
 class Lookout:
     """Looks into the store for a scheduler, one look at a time."""
 
-    def __init__(self, scheduler: Scheduler, worklist: Worklist, lease: Lease, concurrency: int) -> None:
+    def __init__(self, scheduler: Scheduler, worklist: Worklist, lease: Lease) -> None:
         self._scheduler = scheduler
         self._worklist = worklist
         self._lease = lease
-        self._concurrency = concurrency
         self._foreign: dict[RunId, list[tuple[Active, Position]]] = {}  # who waits for runs that others started
         self._timer_due: int | None = None  # the look that is planned for timers in the store
-        self._first = True  # look: it enlists the worker, so that runs can be started in its hands
+        self._first = True  # look: it finds those who died long ago
         self._orphans = True  # there may be runs whose worker is gone
         self._blocked: set[RunId] | None = None  # those that are still to be tried; None: not known yet
-        self._risks: set[Active] = set()  # runs that may have brought their worker down, and could do it again
+        self._risks: dict[Active, int] = {}  # runs that may have brought a worker down, and when they were taken up
         self._shied = False  # there are more of these than are taken at a time
         self._poked = True
         self.looking = False
@@ -69,7 +76,7 @@ class Lookout:
     def dropped(self, active: Active) -> None:
         """A run is no longer in memory: there is room again, and it may be in the store's queue again."""
         self._poked = self._poked or self.crowded or active.leaving or active.successor is not None
-        self._risks.discard(active)
+        self._risks.pop(active, None)
 
     def await_end(self, child: RunId, active: Active, position: Position) -> None:
         """Tell that run of the end of one that it waits for and did not start."""
@@ -83,8 +90,7 @@ class Lookout:
 
     def reclaim(self, run_id: RunId) -> None:
         """See whether a run that was lost is still this worker's in the store."""
-        look = self._new_look(1)
-        self._ask(look, lambda view: self._worklist.reclaim(view, look, run_id), self._looked)
+        self._ask(self._new_look(1), partial(self._worklist.reclaim, run_id=run_id), self._looked)
 
     def look(self, room: int) -> None:
         """Look what is there, if something may be; at most `room` runs are taken up."""
@@ -96,41 +102,51 @@ class Lookout:
         look = self._new_look(room)
         look.orphans, self._orphans = self._orphans, False
         look.blocked = None if self._blocked is None else set(self._blocked)
-        self._ask(look, partial(self._look_into, look=look), self._saw)
+        self._ask(look, self._look_into, self._saw)
 
     def _fewer_risks(self) -> bool:
         """Whether one of those runs has got on."""
-        cleared = {active for active in self._risks if not active.crashes}
-        self._risks -= cleared
-        return bool(cleared) or not self._risks
+        before = len(self._risks)
+        self._risks = {active: since for active, since in self._risks.items() if active.crashes}
+        return len(self._risks) < before or not self._risks
 
     def _new_look(self, room: int) -> Look:
         roll = Roll({}, set(), {})  # until it is looked
-        look = Look(self._lease.tenure, roll, self._scheduler.clock(), room)
-        look.risks = self._concurrency - len(self._risks)
+        now = self._scheduler.clock()
+        look = Look(self._lease.tenure, roll, now, room)
+        look.risks = RISKS - sum(now - since < PROBATION for since in self._risks.values())
         look.grave_risks = 1 - sum(active.crashes >= CRASHES - 1 for active in self._risks)
         return look
 
     def _ask(
-        self, look: Look, looking: Callable[[View], None], then: Callable[[Look, list[tuple[bool, Any]]], None]
+        self, asked: Look, looking: Callable[[View, Look], None], then: Callable[[Look, list[tuple[bool, Any]]], None]
     ) -> None:
+        look = asked
+
+        def plans(view: View) -> Sequence[tuple[Batch | None, Any]]:
+            nonlocal look
+            look = asked.begun()  # anew where what was seen before has to be forgotten
+            return self._plans(view, look, looking)
+
         def looked(job: Job[Any]) -> None:
             if job.error is not None:
                 raise job.error
             then(look, job.answers)
 
-        self._scheduler.committer.submit(Job(partial(self._plans, look=look, looking=looking), looked))
+        self._scheduler.committer.submit(Job(plans, looked))
 
-    def _plans(self, view: View, look: Look, looking: Callable[[View], None]) -> Sequence[tuple[Batch | None, Any]]:
+    def _plans(
+        self, view: View, look: Look, looking: Callable[[View, Look], None]
+    ) -> Sequence[tuple[Batch | None, Any]]:
         """On the committer's thread: what is to be done. Raises StoreMoved where there is nothing to do any more."""
         here = self._scheduler.ledger.here(view)
         look.roll = call_roll(view)
         look.lost = look.tenure.enlisted and not look.roll.has(look.tenure)
         if not look.lost:
-            looking(view)
-            if not look.tenure.enlisted and (self._first or look.claims):
+            looking(view, look)
+            if not look.tenure.enlisted and look.claims:
                 look.found.insert(0, (self._lease.enlist(look.tenure, here), look.tenure))
-        cleared = self._lease.clear(view) if self._first else ()
+        cleared, self._first = self._lease.clear(view) if self._first else (), False
         return [*look.found, *cleared] or [(None, None)]
 
     def _look_into(self, view: View, look: Look) -> None:
@@ -142,7 +158,9 @@ class Lookout:
     def _saw(self, look: Look, answers: list[tuple[bool, Any]]) -> None:
         self.looking = False
         self.crowded |= look.more
-        self._shied |= look.shied
+        if look.shied:
+            self._shied = True
+            self._scheduler.timers.add(look.now + PROBATION, None)
         self._blocked = self._blocked if look.lost else look.blocked
         refused = not all(applied for applied, _ in answers)
         self._orphans |= look.orphans and (look.lost or look.more or look.shied or refused)
@@ -160,11 +178,10 @@ class Lookout:
         for applied, answer in answers:
             match answer:
                 case Tenure() if applied:
-                    self._first = False
                     self._lease.enlisted(answer)
                 case Taken() if applied:
                     if look.tenure is self._lease.tenure:  # what a tenure had that is over is an orphan
-                        self._take_up(answer)
+                        self._take_up(answer, look)
                 case Nudge():
                     self._scheduler.nudge(answer)
                 case _ if not applied:
@@ -172,9 +189,9 @@ class Lookout:
         if look.lost and look.tenure is self._lease.tenure:
             self._scheduler.lose_all()
 
-    def _take_up(self, taken: Taken) -> None:
+    def _take_up(self, taken: Taken, look: Look) -> None:
         if self._blocked is not None:
             self._blocked.discard(taken.record.id)
         active = self._scheduler.take_up(taken)
         if active is not None and active.crashes:
-            self._risks.add(active)
+            self._risks[active] = look.now

@@ -111,7 +111,7 @@ class Scheduler:
         self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
         self.lease = Lease(store, committer, ledger, registration, lease, lost=self.lose_all, left=self._inherit)
         self.sweeper = Sweeper(committer)
-        self._lookout = Lookout(self, self._worklist, self.lease, concurrency)
+        self._lookout = Lookout(self, self._worklist, self.lease)
         self._intake = Intake(registry, self._worklist, self.keeping)
         self._effects = Effects(self)
         self._settled = settled

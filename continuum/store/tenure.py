@@ -141,11 +141,14 @@ def resign(view: View, tenure: Tenure, results: Results) -> Batch:
     return batch
 
 
-def bury(view: View, token: bytes) -> Batch:
-    """End the tenure of a worker that is found dead, unless it shows life meanwhile; the others are told."""
+def bury(view: View, token: bytes, *, fell: bool) -> Batch:
+    """End the tenure of a worker that is found dead, unless it shows life meanwhile; the others are told.
+
+    Whether it `fell` is known where its lock is free. One that is merely silent may have been stopped.
+    """
     seen = [(key, view.get(key)) for key in (keys.tenure(token), keys.beat(token))]
     worker = seen[0][1] or b""
-    return Batch(seen, [(keys.gone(token), FELL)], [*_of(token), keys.worker(worker)], notify=True)
+    return Batch(seen, [(keys.gone(token), FELL if fell else LEFT)], [*_of(token), keys.worker(worker)], notify=True)
 
 
 def registered(view: View) -> list[bytes]:

@@ -85,8 +85,8 @@ class Look:
 
     At most `room` runs are claimed. With `orphans` also those whose worker is gone, and `blocked` are
     runs that are to be tried again (None: all that are blocked). Of those whose worker has died it takes
-    `risks`, so many as can be executed at once, and only one which that has happened to as often as may be:
-    who is not being executed when its worker dies should not be suspected of it.
+    `risks`, which are few, and only one which that has happened to as often as may be: when the next worker
+    dies no other is to be suspected of it.
     """
 
     tenure: Tenure
@@ -103,6 +103,10 @@ class Look:
     lost: bool = False  # nothing was looked at: others have ended the worker's tenure
     next_timer: int | None = None
     ends: list[tuple[RunId, RunEnd]] = field(default_factory=list)  # of runs that it asked for
+
+    def begun(self) -> Look:
+        """The same look, to be begun: it has found nothing yet."""
+        return replace(self, blocked=None if self.blocked is None else set(self.blocked), found=[], ends=[])
 
     @property
     def claims(self) -> bool:
