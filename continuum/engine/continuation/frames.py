@@ -83,8 +83,8 @@ class Frame:
 
     def manager(self, manager: Any) -> Any:
         """What enters it, and leaves it."""
-        if isinstance(getattr(manager, "gen", None), GeneratorType) and type(manager).__module__ == "contextlib":
-            manager.gen = adopt(manager.gen)
+        if type(manager).__module__ == "contextlib" and isinstance(getattr(manager, "gen", None), GeneratorType):
+            manager.gen = adopt(manager.gen)  # that of a function with @contextmanager
         try:
             entered, left = _special(manager, "__enter__"), _special(manager, "__exit__")
         except LookupError:

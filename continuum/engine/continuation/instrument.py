@@ -108,7 +108,7 @@ def _attempt(code: CodeType, module: dict[str, Any]) -> Twin | Refused:
         return _made(code, source_of(code, module))
     except Refused as refused:
         return refused
-    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+    except Exception as error:  # ours, or of a syntax to come: no run stops for it
         return Refused(f"{place(code, code.co_firstlineno)}: it could not be instrumented: {error!r}")
 
 

@@ -81,6 +81,45 @@ def inner_generators() -> Body:
     return total
 
 
+@collect
+def decorators_of_inner_functions() -> Body:
+    got = []
+
+    def noting(name: Any) -> Callable[[Any], Any]:
+        got.append(name)
+        return lambda function: function(name)
+
+    @noting((yield "outer"))
+    @noting((yield "inner"))
+    def made(name: Any, *, default: Any = (yield "default"), other: Any = (yield "other")) -> Any:
+        return name, default, other
+
+    yield made
+    return made, got
+
+
+@collect
+def inner_classes() -> Body:
+    class Local(*[] * (yield "bases"), metaclass=(type, (yield "metaclass"))[0], **((yield "keywords") and {})):
+        factor = 2
+
+        def scaled(self, number: int) -> int:
+            return number * self.factor
+
+    number = Local().scaled(3)
+    del Local
+    return number, (yield number)
+
+
+@collect
+def imports_and_yields_in_one_line() -> Body:
+    import math
+
+    a = yield math.floor(2.5)
+    b = yield a
+    return a, b
+
+
 # What functions are made of
 
 
