@@ -24,7 +24,7 @@ from continuum.engine.continuation.fingerprint import fingerprint
 from continuum.engine.continuation.refusal import Refused
 from continuum.engine.continuation.rewrite import Point, Rewriter
 from continuum.engine.continuation.simplify import Simplifier, live_names
-from continuum.engine.continuation.source import Source, source_of
+from continuum.engine.continuation.source import Source, codes_in, source_of
 from continuum.engine.continuation.syntax import (
     FRAME,
     TO,
@@ -221,7 +221,7 @@ def _compiled(
             each.type_params = []
     module = nowhere(ast.Module([around], []))
     made = compile(module, code.co_filename, "exec", flags=code.co_flags & FUTURES, dont_inherit=True)
-    (twin,) = (each for each in _codes(made) if each.co_name == code.co_name and FRAME in each.co_varnames)
+    (twin,) = (each for each in codes_in(made) if each.co_name == code.co_name and FRAME in each.co_varnames)
     if not set(twin.co_freevars) <= set(outer):
         raise Refused(f"{place(code, code.co_firstlineno)}: it could not be instrumented: its scopes differ")
     return _renamed(twin, len(twin.co_qualname), code.co_qualname)
@@ -229,13 +229,6 @@ def _compiled(
 
 def _arguments(names: tuple[str, ...]) -> ast.arguments:
     return nowhere(ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, []))
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield each
-            yield from _codes(each)
 
 
 def _renamed(code: CodeType, prefix: int, name: str) -> CodeType:

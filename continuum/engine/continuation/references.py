@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from continuum.engine.continuation.fingerprint import fingerprint
 from continuum.engine.continuation.refusal import Refused, Stale
-from continuum.engine.continuation.source import same_code, source_of
+from continuum.engine.continuation.source import codes_in, same_code, source_of
 from continuum.workflow import Workflow
 
 __all__ = [
@@ -162,19 +162,12 @@ def _place_of(code: CodeType, outer: CodeType) -> int | None:
 
 
 def _named(outer: CodeType, name: str) -> list[CodeType]:
-    return [each for each in _codes(outer) if _name_of(each) == name]
+    return [each for each in codes_in(outer) if _name_of(each) == name]
 
 
 def _name_of(code: CodeType) -> str:
     """Its name; comprehensions are functions of their own before 3.12, and have a part in it."""
     return COMPREHENSION.sub("", code.co_qualname)
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield each
-            yield from _codes(each)
 
 
 @lru_cache(maxsize=256)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from continuum.engine.continuation.refusal import Refused
 from continuum.place import place
 
-__all__ = ["Source", "same_code", "source_of"]
+__all__ = ["Source", "codes_in", "same_code", "source_of"]
 
 
 class Source(NamedTuple):
@@ -38,7 +38,7 @@ def source_of(code: CodeType, module: dict[str, Any]) -> Source:
     except (SyntaxError, ValueError, RecursionError) as error:
         raise Refused(f"{where}: its source cannot be read: {error}") from None
     found = [each for each in _definitions(tree, None) if _is_of(each.node, code)]
-    codes = [each for each in _codes(compiled) if each.co_firstlineno == code.co_firstlineno]
+    codes = [each for each in codes_in(compiled) if each.co_firstlineno == code.co_firstlineno]
     if len(found) != 1 or not any(same_code(code, each) for each in codes):
         raise Refused(f"{where}: its source was changed since it was loaded, or the code was")
     return found[0]
@@ -62,11 +62,12 @@ def _is_of(node: ast.FunctionDef, code: CodeType) -> bool:
     return first == code.co_firstlineno and node.name == code.co_name
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
+def codes_in(code: CodeType) -> Iterator[CodeType]:
+    """The codes of the functions within it, of those within these, and so on."""
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield constant
-            yield from _codes(constant)
+            yield from codes_in(constant)
 
 
 def same_code(one: CodeType, other: CodeType) -> bool:

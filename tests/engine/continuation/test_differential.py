@@ -48,7 +48,7 @@ def load(tmp_path: Path, elsewhere: Elsewhere) -> Iterator[Callable[[str], Modul
         del sys.modules[name]
 
 
-@examples(100)
+@examples(60)
 @given(sources, st.lists(st.tuples(st.integers(0, 40), st.sampled_from(ERRORS)), max_size=4))
 def test_a_random_program_does_the_same_captured_at_every_yield(
     load: Callable[[str], ModuleType],
