@@ -234,7 +234,7 @@ def adopt(generator: Body) -> Body:
         if name in cells:
             cells[name].cell_contents = given[name]
     for parameter in twin.parameters:
-        first[parameter] = given[parameter.removeprefix(".")]
+        first[parameter] = given[parameter if parameter in given else parameter.removeprefix(".")]
     generator.close()
     return body
 

@@ -33,6 +33,7 @@ from continuum.engine.continuation.syntax import (
     assign,
     constant,
     frame_call,
+    function_arguments,
     load,
     nowhere,
     own,
@@ -206,29 +207,23 @@ def _compiled(
     node: ast.FunctionDef, code: CodeType, scope: str | None, parameters: tuple[str, ...], outer: tuple[str, ...]
 ) -> CodeType:
     """The code of the function, compiled where it sees the names in `outer`, in the class that it stood in."""
-    node.args = _arguments((*parameters, FRAME))
+    node.args = function_arguments((*parameters, FRAME))
     node.returns = None
     node.decorator_list = [ast.copy_location(constant(None), each) for each in node.decorator_list]
-    if hasattr(node, "type_params"):
-        node.type_params = []
     # Its own name is bound by its definition, but means what it meant to the original.
     own_name = [] if node.name in outer else [ast.Global([node.name])]
-    around: ast.stmt = ast.FunctionDef(MAKER, _arguments(outer), [*own_name, node], [])
+    around: ast.stmt = ast.FunctionDef(MAKER, function_arguments(outer), [*own_name, node], [])
     if scope is not None:
         around = ast.ClassDef(scope, [], [], [around], [])
-    if hasattr(node, "type_params"):
-        for each in (around, *getattr(around, "body", [])):
-            each.type_params = []
+    for each in ast.walk(around) if "type_params" in ast.FunctionDef._fields else ():
+        if isinstance(each, ast.FunctionDef | ast.ClassDef) and (each is node or not hasattr(each, "type_params")):
+            each.type_params = []  # type: ignore[union-attr]  # new in 3.12
     module = nowhere(ast.Module([around], []))
     made = compile(module, code.co_filename, "exec", flags=code.co_flags & FUTURES, dont_inherit=True)
     (twin,) = (each for each in codes_in(made) if each.co_name == code.co_name and FRAME in each.co_varnames)
     if not set(twin.co_freevars) <= set(outer):
         raise Refused(f"{place(code, code.co_firstlineno)}: it could not be instrumented: its scopes differ")
     return _renamed(twin, len(twin.co_qualname), code.co_qualname)
-
-
-def _arguments(names: tuple[str, ...]) -> ast.arguments:
-    return nowhere(ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, []))
 
 
 def _renamed(code: CodeType, prefix: int, name: str) -> CodeType:

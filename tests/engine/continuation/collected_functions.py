@@ -443,3 +443,14 @@ def unreachable() -> Body:
         yield "nor this"
     return (yield "reached")
     yield "nor that"
+
+
+@collect
+def generator_expressions() -> Body:
+    offset = yield "offset"
+    for number in (each + offset for each in range(6) if each % 2 if each > 1):
+        yield number
+    for pair in ((a, b, offset) for a in "ab" for b in range((len(a) + 1)) if (kept := b) or a == "b"):
+        offset += yield pair
+    yield kept
+    return (yield from (each for each in [[offset], offset]))

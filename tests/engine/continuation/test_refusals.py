@@ -278,14 +278,22 @@ def test_a_generator_that_others_hold_is_refused_once_it_runs() -> None:
 
 
 def comprehending() -> Body:
-    for number in (number * 2 for number in range(3)):
+    for number in max((number for number in range(3)), (number for number in range(2)), key=id):
         yield number
 
 
-def test_a_generator_expression_is_refused() -> None:
+def enumerating() -> Body:
+    for pair in enumerate(number for number in range(3)):
+        yield pair
+
+
+def test_generator_expressions_that_cannot_be_told_or_are_held_are_refused() -> None:
     line = comprehending.__code__.co_firstlineno + 1
-    why = "a generator expression cannot be instrumented; make it a list or a function"
-    assert refused(begun(comprehending())) == (f"test_refusals.py:{line} in comprehending.<locals>.<genexpr>: {why}")
+    why = "there are others on that line, and which one it is cannot be told"
+    assert refused(begun(comprehending())) == f"test_refusals.py:{line} in comprehending.<locals>.<genexpr>: {why}"
+    line = enumerating.__code__.co_firstlineno + 1
+    why = "a generator that was begun by other code, or is held by it, cannot be captured"
+    assert refused(begun(enumerating())) == f"test_refusals.py:{line} in enumerating.<locals>.<genexpr>: {why}"
 
 
 def capturing(bodies: list[Body]) -> Body:
