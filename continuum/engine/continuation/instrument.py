@@ -21,6 +21,7 @@ from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
 from continuum.engine.continuation.fingerprint import fingerprint
+from continuum.engine.continuation.leaving import weight
 from continuum.engine.continuation.refusal import Refused
 from continuum.engine.continuation.rewrite import Point, Rewriter
 from continuum.engine.continuation.simplify import Simplifier, live_names
@@ -45,6 +46,7 @@ __all__ = ["Twin", "arguments_of", "twin_of"]
 
 MAKER: Final = ".maker"
 LOCALS: Final = ".locals"
+WEIGHT_LIMIT: Final = 500_000  # nodes of syntax: a megabyte of code
 FUTURES: Final = 0x1FF0000  # the flags of a code object that `from __future__` sets
 
 
@@ -151,6 +153,9 @@ def _rewrite(node: ast.FunctionDef, code: CodeType, variables: frozenset[str]) -
     refusals = {part: f"{place(code, part.lineno)}: {why}" for part, why in simplifier.refusals.items()}
     rewriter = Rewriter(live_names(body, simplifier.names), refusals, variables)
     node.body = rewriter.block(body)
+    if weight(node.body) > WEIGHT_LIMIT:
+        where = place(code, code.co_firstlineno)
+        raise Refused(f"{where}: it has too many `finally` blocks in each other, each with yields, to be instrumented")
     return tuple(rewriter.points)
 
 

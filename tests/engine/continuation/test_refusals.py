@@ -83,6 +83,18 @@ def test_a_source_that_was_changed_is_noticed(tmp_path: Path) -> None:
     assert adopt(body) is body
 
 
+def test_code_that_would_become_too_long_is_refused(tmp_path: Path) -> None:
+    lines = ["def order():", " while True:"]
+    for depth in range(2, 9):
+        body = [f"got = yield {depth}", "if got: return got", "if got == 0: break"]
+        lines += [" " * depth + "try:", *(" " * (depth + 1) + line for line in body), " " * depth + "finally:"]
+    path = tmp_path / "nested.py"
+    path.write_text("\n".join([*lines, " " * 9 + "yield 'innermost'"]))
+    reason = no_twin(load_module("nested", str(path)).order)
+    what = "it has too many `finally` blocks in each other, each with yields, to be instrumented"
+    assert reason == f"nested.py:1 in order: {what}"
+
+
 @pytest.mark.parametrize("what", [len, "text", dict, test_code_without_a_source_has_none])
 def test_what_is_no_generator_function_has_none(what: object) -> None:
     assert no_twin(what).endswith(" is not a generator function")
