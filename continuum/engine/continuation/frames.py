@@ -11,10 +11,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from gc import get_referents
-from inspect import GEN_CREATED, getgeneratorstate
 from itertools import chain
-from types import CellType, FunctionType, GeneratorType, MethodDescriptorType, WrapperDescriptorType
-from typing import Any, Final
+from types import CellType, CodeType, FunctionType, GeneratorType, MethodDescriptorType, WrapperDescriptorType
+from typing import Any, Final, NamedTuple
 
 from continuum.command import Command
 from continuum.engine.continuation.instrument import Twin, arguments_of, twin_of
@@ -31,8 +30,8 @@ COMMAND: Final = Command.__iter__.__code__
 class Frame:
     """What a twin's generator is made of, and what its code calls, as ``.frame``.
 
-    `to` is the yield at which it is entered, 0 for its beginning; `locals` its first locals, until it has
-    taken them; `cells` its variables that inner functions share, `spare_cells` those that they shared
+    `to` is the yield at which it is entered, 0 for its beginning; `locals` those that were saved, until it
+    has taken them; `cells` its variables that inner functions share, `spare_cells` those that they shared
     under another Python version.
     """
 
@@ -44,11 +43,13 @@ class Frame:
         self.cells = cells
         self.spare_cells: dict[str, CellType] = {}
         self.to = 0
-        self.locals: dict[str, Any] = {}
+        self.locals: dict[str, Any] | None = None
         self._context: BaseException | None = None
 
     def fit(self) -> None:
         """Have each variable in a cell or not, as it is under this version: before 3.12 comprehensions need cells."""
+        if self.locals is None:
+            return
         while self.spare_cells:
             name, cell = self.spare_cells.popitem()
             with suppress(ValueError):  # it is empty
@@ -56,9 +57,9 @@ class Frame:
         for name in self.locals.keys() & self.cells.keys():
             self.cells[name].cell_contents = self.locals.pop(name)
 
-    def take(self) -> dict[str, Any]:
-        """The locals to begin with; they are kept no longer."""
-        taken, self.locals = self.locals, {}
+    def take(self) -> dict[str, Any] | None:
+        """The saved locals; they are kept no longer."""
+        taken, self.locals = self.locals, None
         return taken
 
     # for
@@ -205,38 +206,79 @@ class _Resumed:
 
 def shell(function: FunctionType, twin: Twin, cells: Mapping[str, CellType]) -> Body:
     """A generator of the twin that has not been started; its frame is still to be filled."""
+    frame = Frame(function, twin, cells)
+    frame.locals = {}
+    return _begun(_closed(function, twin, cells), [None] * len(twin.parameters), frame)
+
+
+def _begun(made: FunctionType, arguments: list[Any], frame: Frame) -> Body:
+    body: Body = made(*arguments, frame)
+    return body
+
+
+def _closed(function: FunctionType, twin: Twin, cells: Mapping[str, CellType]) -> FunctionType:
+    """The twin as a function, which closes over these cells and those of the original."""
     outer = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     closure = tuple(cells[name] if name in cells else outer[name] for name in twin.code.co_freevars)
     made = FunctionType(twin.code, function.__globals__, function.__name__, None, closure)
     made.__qualname__ = function.__qualname__
-    body: Body = made(*[None] * len(twin.parameters), Frame(function, twin, cells))
-    return body
+    return made
+
+
+class _Known(NamedTuple):
+    """What is known of some code: its twin and, if it closes over nothing, its function and the twin as a function."""
+
+    code: CodeType
+    twin: Twin | None = None
+    functions: tuple[FunctionType, FunctionType] | None = None
+
+
+_known: dict[int, _Known] = {}  # by the identity of the code, which they keep alive
 
 
 def adopt(generator: Body) -> Body:
     """The twin of a generator that has not been started, which takes its place; or itself, if it has none."""
-    if type(generator) is not GeneratorType or getgeneratorstate(generator) != GEN_CREATED:
+    if type(generator) is not GeneratorType or generator.gi_suspended or generator.gi_running:
         return generator
-    if FRAME in generator.gi_code.co_varnames or generator.gi_code is COMMAND:
+    code, frame = generator.gi_code, generator.gi_frame
+    if code is COMMAND or frame is None:
         return generator
-    function = function_of(generator)
-    if function is None:
+    known = _known.get(id(code))
+    if known is None or known.code is not code:
+        known = _known[id(code)] = _look_up(generator)
+    if known.twin is None:
         return generator
+    if known.functions is not None:
+        function, made = known.functions
+        given = frame.f_locals
+        body = _begun(made, [given[name] for name in known.twin.parameters], Frame(function, known.twin, {}))
+    else:
+        body = _adopted(generator, known.twin)
+    generator.close()
+    return body
+
+
+def _look_up(generator: Any) -> _Known:
+    code, function = generator.gi_code, function_of(generator)
+    if function is None or FRAME in code.co_varnames:
+        return _Known(code)
     try:
         twin = twin_of(function)
     except Refused:
-        return generator
-    given = local_values(generator)
+        return _Known(code)
+    return _Known(code, twin, None if twin.code.co_freevars else (function, _closed(function, twin, {})))
+
+
+def _adopted(generator: Any, twin: Twin) -> Body:
+    """The twin of a generator whose function closes over variables, or shares its own with others."""
+    function, given = function_of(generator), generator.gi_frame.f_locals
+    assert function is not None
     cells = {name: CellType() for name in twin.cells}
-    body = shell(function, twin, cells)
-    first = frame_of(body).locals
     for name in arguments_of(function.__code__):
         if name in cells:
             cells[name].cell_contents = given[name]
-    for parameter in twin.parameters:
-        first[parameter] = given[parameter if parameter in given else parameter.removeprefix(".")]
-    generator.close()
-    return body
+    arguments = [given[name if name in given else name.removeprefix(".")] for name in twin.parameters]
+    return _begun(_closed(function, twin, cells), arguments, Frame(function, twin, cells))
 
 
 def frame_of(generator: Body) -> Frame:

@@ -191,17 +191,19 @@ def _first_line(code: CodeType) -> int:
 
 
 def _prologue(parameters: tuple[str, ...], names: list[str], line: int) -> Block:
-    """Take over the locals from the frame's record: those of the call, or those that were saved.
+    """Take over the locals that were saved, if this is not a generator from its beginning.
 
     It is put on the line with which the function begins, of which tracers are told anyway.
     """
-    made: Block = [assign(TO, ast.Attribute(load(FRAME), "to", ast.Load())), assign(LOCALS, frame_call("take"))]
+    saved: Block = [assign(LOCALS, frame_call("take"))]
     for name in names:
         there = ast.Compare(constant(name), [ast.In()], [load(LOCALS)])
         value = ast.Subscript(load(LOCALS), constant(name), ast.Load())
         missing: Block = [ast.Delete([ast.Name(name, ast.Del())])] if name in parameters else []
-        made.append(ast.If(there, [assign(name, value)], missing))
-    made.append(assign(LOCALS, constant(None)))
+        saved.append(ast.If(there, [assign(name, value)], missing))
+    saved.append(assign(LOCALS, constant(None)))
+    are_there = ast.Compare(ast.Attribute(load(FRAME), "locals", ast.Load()), [ast.IsNot()], [constant(None)])
+    made = [assign(TO, ast.Attribute(load(FRAME), "to", ast.Load())), ast.If(are_there, saved, [])]
     first = constant(None)
     first.lineno = first.end_lineno = line
     first.col_offset = first.end_col_offset = 0

@@ -143,7 +143,7 @@ class _Reducers:
         values = local_values(generator)
         frame: Frame = values[FRAME]
         if not started:
-            values, number = frame.locals, frame.to
+            values, number = values if frame.locals is None else frame.locals, frame.to
         else:
             number = values[AT]
         point = frame.twin.points[number - 1] if number else None
@@ -211,7 +211,7 @@ def _run_to_their_yields(generators: list[Body]) -> None:
     frames = [frame_of(each) for each in generators if each.gi_code is not COMMAND]  # type: ignore[attr-defined]
     for frame in frames:
         frame.fit()
-    delegates = {id(frame.locals.get(DELEGATE)) for frame in frames if frame.to}
+    delegates = {id(frame.locals.get(DELEGATE)) for frame in frames if frame.to and frame.locals}
     for each in generators:
         if id(each) in delegates:
             continue
@@ -302,5 +302,5 @@ def _state_of(generator: Any) -> dict[str, Any]:
     frame: Frame = values[FRAME]
     number = values.get(AT, 0)
     names = [*frame.twin.saved(number), *frame.twin.cells]
-    values = values if number else {**values, **frame.locals}
+    values = values if number else {**values, **(frame.locals or {})}
     return {name: values[name] for name in names if name in values}
