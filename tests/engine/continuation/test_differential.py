@@ -21,6 +21,9 @@ from writing import examples, sources
 
 from continuum.engine.continuation import adopt, twin_of
 
+# A generator that yields while it is closed is complained about when it is let go of, plain or not.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 ERRORS: tuple[Callable[[], BaseException], ...] = (
     lambda: Thrown("thrown"),
     lambda: Noted("thrown"),
