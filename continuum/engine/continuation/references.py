@@ -105,13 +105,14 @@ def _attribute(value: Any, name: str) -> Any:
 def _inner(function: FunctionType) -> Reduction | None:
     code = function.__code__
     root, within, _ = code.co_qualname.partition(INNER)
-    if not within or function.__module__ is None:
+    module = function.__globals__.get("__name__")  # where the code is; what it is part of may be elsewhere
+    if not within or not isinstance(module, str):
         return None
-    for depth, outer in enumerate(_hidden(_global(function.__module__, root))):
+    for depth, outer in enumerate(_hidden(_global(module, root))):
         if isinstance(outer, FunctionType):
             number = _place_of(code, outer.__code__)
             if number is not None:
-                reference = (function.__module__, root, depth), _name_of(code), number, _print(outer)
+                reference = (module, root, depth), _name_of(code), number, _print(outer)
                 return new_function, (*reference, function.__closure__ or ()), _state(function), None, None, _fill
     return None
 

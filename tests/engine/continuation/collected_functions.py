@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import collecting
 from collecting import Body, Noted, collect, tuples
 
 from continuum import Log, Now, workflow
@@ -240,6 +241,21 @@ def wrapped_twice(*args: Any) -> Body:
 @collect
 def decorated_functions() -> Body:
     return (yield from wrapped(1)), (yield from wrapped_twice(2))
+
+
+@collecting.repeating
+def repeated(name: str) -> Body:
+    return name, (yield name)
+
+
+@collect
+def functions_decorated_on_the_way() -> Body:
+    local = collecting.repeating(tuples)
+    a = yield from repeated("a")
+    b = yield from local("b")
+    twice = collecting.repeating(repeated)
+    c = yield from twice("c")
+    return a, b, c
 
 
 COUNTER = 0
