@@ -202,7 +202,10 @@ class Rewriter:
         else:
             node.iter = nowhere(ast.IfExp(running(), node.iter, nothing))
         node.orelse = self.block(node.orelse)
-        return [*begin, node, *(clear([iterator, item]) if body else [])]
+        if not body:
+            return [node]
+        # However the loop is left, its iterator is let go of at once: a generator may clean up then.
+        return [*begin, nowhere(ast.Try([node], [], [], clear([iterator, item])))]
 
     def _with(self, node: ast.With) -> Block:
         (given,) = node.items

@@ -180,6 +180,34 @@ def for_over_an_iterator_of_ones_own() -> Body:
 
 
 @collect
+def for_over_a_generator_that_cleans_up() -> Body:
+    got: list[Any] = []
+
+    def numbers(name: str) -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            got.append(f"cleaned up {name}")
+
+    for number in numbers("break"):
+        yield number
+        break
+    got.append("after the break")
+    try:
+        for number in numbers("error"):
+            yield number
+            raise Noted("error")
+    except Noted:
+        got.append((yield "handled"))
+    try:
+        for number in numbers("return"):
+            return got, (yield number)
+    finally:
+        got.append((yield "finally"))
+
+
+@collect
 def try_except() -> Body:
     got: list[Any] = []
     try:
