@@ -16,8 +16,9 @@ from types import CellType, CodeType, FunctionType, GeneratorType, MethodDescrip
 from typing import Any, Final, NamedTuple
 
 from continuum.command import Command
-from continuum.engine.continuation.instrument import Twin, arguments_of, twin_of
+from continuum.engine.continuation.instrument import Twin, twin_of
 from continuum.engine.continuation.refusal import Refused
+from continuum.engine.continuation.scopes import arguments_of
 from continuum.engine.continuation.syntax import FRAME
 
 __all__ = ["COMMAND", "Body", "Frame", "adopt", "frame_of", "function_of", "local_values", "shell"]

@@ -15,7 +15,6 @@ from __future__ import annotations
 import ast
 import copy
 import weakref
-from collections.abc import Iterator
 from functools import partial
 from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
@@ -24,6 +23,7 @@ from continuum.engine.continuation.fingerprint import fingerprint
 from continuum.engine.continuation.leaving import weight
 from continuum.engine.continuation.refusal import Refused
 from continuum.engine.continuation.rewrite import Point, Rewriter
+from continuum.engine.continuation.scopes import arguments_of, bound_names, is_bound, mangled
 from continuum.engine.continuation.simplify import Simplifier, live_names
 from continuum.engine.continuation.source import Source, codes_in, source_of
 from continuum.engine.continuation.syntax import (
@@ -37,12 +37,11 @@ from continuum.engine.continuation.syntax import (
     function_arguments,
     load,
     nowhere,
-    own,
     placed,
 )
 from continuum.place import place
 
-__all__ = ["Twin", "arguments_of", "twin_of"]
+__all__ = ["Twin", "twin_of"]
 
 MAKER: Final = ".maker"
 LOCALS: Final = ".locals"
@@ -117,11 +116,11 @@ def _attempt(code: CodeType, module: dict[str, Any]) -> Twin | Refused:
 
 def _made(code: CodeType, source: Source) -> Twin:
     node = copy.deepcopy(source.node)
-    bound = _bound(node)
-    cells = tuple(name for name in code.co_cellvars if _plain(name, bound, source.scope))
+    bound = bound_names(node)
+    cells = tuple(name for name in code.co_cellvars if is_bound(name, bound, source.scope))
     parameters = _parameters(code, cells)
-    mangled = [_mangled(name, source.scope) for name in bound]
-    variables = tuple(dict.fromkeys([*parameters, *(name for name in mangled if name not in cells)]))
+    own_names = [mangled(name, source.scope) for name in bound]
+    variables = tuple(dict.fromkeys([*parameters, *(name for name in own_names if name not in cells)]))
     documented = ast.get_docstring(node, clean=False) is not None
     first, node.body = (node.body[:1], node.body[1:]) if documented else ([], node.body)
     points = _rewrite(node, code, frozenset(variables) | frozenset(cells))
@@ -131,12 +130,6 @@ def _made(code: CodeType, source: Source) -> Twin:
     node.body = [*first, *shared, *prologue, *node.body]
     twin = _compiled(node, code, source.scope, parameters, tuple(dict.fromkeys([*code.co_freevars, *cells])))
     return Twin(twin, fingerprint(source.node), points, parameters, variables, cells)
-
-
-def arguments_of(code: CodeType) -> tuple[str, ...]:
-    """The names of a function's arguments, those for the rest of them last."""
-    rest = bool(code.co_flags & 4) + bool(code.co_flags & 8)
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + rest]
 
 
 def _parameters(code: CodeType, cells: tuple[str, ...]) -> tuple[str, ...]:
@@ -236,57 +229,3 @@ def _compiled(
 def _renamed(code: CodeType, prefix: int, name: str) -> CodeType:
     constants = tuple(_renamed(each, prefix, name) if isinstance(each, CodeType) else each for each in code.co_consts)
     return code.replace(co_qualname=name + code.co_qualname[prefix:], co_consts=constants)
-
-
-# Names
-
-
-def _bound(node: ast.FunctionDef) -> list[str]:
-    """The names that the function itself binds, in the order of the text."""
-    names: dict[str, None] = {}
-    elsewhere: set[str] = set()
-    arguments = node.args
-    every = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
-    names |= {each.arg: None for each in every if each is not None}
-    for part in (part for statement in node.body for part in _scope(statement)):
-        match part:
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                names[name] = None
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                names[name] = None
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                names[name] = None
-            case ast.MatchMapping(rest=str(name)):
-                names[name] = None
-            case ast.Import(names=found) | ast.ImportFrom(names=found):
-                names |= {each.asname or each.name.partition(".")[0]: None for each in found}
-            case ast.Global(names=others) | ast.Nonlocal(names=others):
-                elsewhere |= set(others)
-            case _ if type(part).__name__ == "TypeAlias":
-                names[part.name.id] = None  # type: ignore[attr-defined]  # new in 3.12
-    return [name for name in names if name not in elsewhere]
-
-
-def _scope(node: ast.AST) -> Iterator[ast.AST]:
-    """The parts of a node that can bind names in its scope, in the order of the text."""
-    yield node
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-        yield from (each for each in own(node) if each is not node)
-        return
-    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-        # The targets of := belong to the function, others do not.
-        yield from (each.target for each in own(node) if isinstance(each, ast.NamedExpr))
-        return
-    for child in ast.iter_child_nodes(node):
-        yield from _scope(child)
-
-
-def _mangled(name: str, scope: str | None) -> str:
-    if scope is None or not name.startswith("__") or name.endswith("__") or not scope.strip("_"):
-        return name
-    return f"_{scope.lstrip('_')}{name}"
-
-
-def _plain(name: str, bound: list[str], scope: str | None) -> bool:
-    """Whether it is the function's own, and not that of a comprehension."""
-    return any(_mangled(each, scope) == name for each in bound)
