@@ -23,7 +23,7 @@ Nothing here knows the machine, or where states are kept. The rooms, in the orde
 them: :mod:`source` finds its definition, :mod:`flatten` and :mod:`simplify` bring its yields into
 statements of their own, :mod:`leaving` and :mod:`rewrite` make these statements such that they can be
 entered again, :mod:`instrument` compiles the result; :mod:`frames` makes generators of it, :mod:`state`,
-:mod:`references` and :mod:`values` pickle them.
+:mod:`references`, :mod:`iterators` and :mod:`values` pickle them.
 """
 
 from continuum.engine.continuation.frames import adopt

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from importlib import import_module
 from inspect import GEN_CREATED, getgeneratorstate
+from itertools import count
 from types import CellType, CodeType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Final
 
@@ -31,6 +32,7 @@ from continuum.engine.continuation.frames import (
     shell,
 )
 from continuum.engine.continuation.instrument import twin_of
+from continuum.engine.continuation.iterators import reduce_count
 from continuum.engine.continuation.labels import label
 from continuum.engine.continuation.references import Reduction, reduce_cell, reduce_function, reduce_workflow
 from continuum.engine.continuation.refusal import Refused, Stale
@@ -117,6 +119,8 @@ class _Reducers:
             return self._errors.reduce(value)
         if issubclass(kind, io.IOBase) and kind not in (io.BytesIO, io.StringIO):
             raise TypeError(f"cannot pickle '{kind.__name__}' object")  # cloudpickle would make a copy of the file
+        if kind is count:
+            return reduce_count(value)
         if kind is Workflow:
             return reduce_workflow(value)
         return reduce_value(value) if is_ours(kind) else None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -177,6 +178,19 @@ def for_over_an_iterator_of_ones_own() -> Body:
     for number in counting:
         yield number, counting.left
     return counting.left
+
+
+@collect
+def for_ever() -> Body:
+    for number in itertools.count(5):
+        yield number
+        if number == 7:
+            break
+    halves, downwards = itertools.count(0.5, 0.5), itertools.count(1, -1)
+    for half in halves:
+        yield half, next(downwards)
+        if half > 1:
+            return half, next(downwards), next(halves)
 
 
 @collect
