@@ -72,6 +72,8 @@ class Frame:
         """The iterator of a `for`, fit to have its `__iter__` called again by the loop."""
         if type(iterator) is GeneratorType:
             return adopt(iterator) if sys.getrefcount(iterator) <= HELD else iterator
+        if type(iterator) in AROUND and sys.getrefcount(iterator) <= HELD:
+            return _with_twins(iterator)
         if isinstance(getattr(type(iterator), "__iter__", None), NATIVE):
             return iterator
         return iter(partial(next, iterator), END)
@@ -303,6 +305,21 @@ def function_of(generator: Any) -> FunctionType | None:
     return next((each for each in found if each.__code__ is generator.gi_code), None)
 
 
+def _with_twins(iterator: Any) -> Any:
+    """An iterator around others, the fresh generators among these replaced by their twins."""
+    kind, parts, *state = iterator.__reduce__()
+    twins: list[Any] = []
+    for part in parts:
+        alone = sys.getrefcount(part) <= WITHIN
+        twins.append(part if not alone else _with_twins(part) if type(part) in AROUND else adopt(part))
+    if all(twin is part for twin, part in zip(twins, parts, strict=True)):
+        return iterator
+    made = kind(*twins)
+    if state:  # whether a zip is strict
+        made.__setstate__(*state)
+    return made
+
+
 # How many references there are to what a local variable is given to `own` from.
 
 
@@ -318,3 +335,20 @@ def _references() -> int:
 
 
 HELD: Final = _references()
+
+
+def _references_within(iterator: Any) -> int:
+    """To a generator that only an iterator around it holds, where :func:`_with_twins` counts them."""
+    _, parts, *_ = iterator.__reduce__()
+    counts: list[int] = []
+    for part in parts:
+        counts.append(sys.getrefcount(part))
+    return counts[0]
+
+
+def _nothing() -> Body:
+    yield
+
+
+AROUND: Final = (enumerate, zip, map, filter)
+WITHIN: Final = _references_within(enumerate(_nothing()))

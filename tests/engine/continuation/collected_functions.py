@@ -470,3 +470,23 @@ def generator_expressions() -> Body:
         offset += yield pair
     yield kept
     return (yield from (each for each in [[offset], offset]))
+
+
+@collect
+def generators_within_iterators() -> Body:
+    def numbers(count: int) -> Iterator[int]:
+        yield from range(count)
+
+    got = []
+    for index, number in enumerate(number * 2 for number in range(3)):
+        got.append((index, number, (yield index)))
+    for pair in zip(numbers(2), (letter for letter in "ab"), [3, 4], strict=True):
+        got.append((pair, (yield pair)))
+    try:
+        for pair in zip(numbers(1), numbers(2), strict=True):
+            yield pair
+    except ValueError as error:
+        got.append(str(error))
+    for text in map(str, filter(None, numbers(3))):
+        got.append((text, (yield text)))
+    return got

@@ -234,6 +234,9 @@ def _for(writer: Writer, indent: int, depth: int) -> None:
         "ones(E)",
         "sorted({1: E, 2: 3}.items())",
         "enumerate('ab')",
+        "enumerate(ones(E))",
+        "map(abs, ones(E))",
+        "(number * 2 for number in [E, L] if number)",
         "iter([E, 1])",
     )
     target = ("V", "x", "thing.value", "table[E % 3]", "thing[(E)]")
