@@ -42,6 +42,8 @@ def source_of(code: CodeType, module: dict[str, Any]) -> Source:
         raise Refused(f"{where}: its source cannot be read: {error}") from None
     found = [each for each in _definitions(tree, None) if _is_of(each.node, code)]
     if len(found) > 1:
+        found = _at_its_place(found, code)
+    if len(found) > 1:
         raise Refused(f"{where}: there are others on that line, and which one it is cannot be told")
     codes = [each for each in codes_in(compiled) if each.co_firstlineno == code.co_firstlineno]
     if not found or not any(same_code(code, each) for each in codes):
@@ -75,6 +77,17 @@ def _is_of(node: ast.FunctionDef | ast.GeneratorExp, code: CodeType) -> bool:
         return (node.lineno, EXPRESSION) == (code.co_firstlineno, code.co_name)
     first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
     return first == code.co_firstlineno and node.name == code.co_name
+
+
+def _at_its_place(found: list[_Found], code: CodeType) -> list[_Found]:
+    """The generator expression whose place in its line is in the code. That of one within another is in both."""
+    places = set(code.co_positions())
+    fitting = [
+        each
+        for each in found
+        if (each.node.lineno, each.node.end_lineno, each.node.col_offset, each.node.end_col_offset) in places
+    ]
+    return fitting[:1] or found
 
 
 def _as_function(expression: ast.GeneratorExp, code: CodeType) -> ast.FunctionDef:

@@ -236,7 +236,7 @@ def _for(writer: Writer, indent: int, depth: int) -> None:
         "enumerate('ab')",
         "enumerate(ones(E))",
         "map(abs, ones(E))",
-        "(number * 2 for number in [E, L] if number)",
+        "(number * 2 for number in [L, L] if number)",
         "iter([E, 1])",
     )
     target = ("V", "x", "thing.value", "table[E % 3]", "thing[(E)]")
