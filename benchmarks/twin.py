@@ -47,18 +47,20 @@ def delegating(count: int) -> Body:
     return total
 
 
-def seconds(make: Callable[[], Body], count: int) -> float:
-    """The time for so many yields, the best of some rounds."""
-    best = float("inf")
-    for _ in range(ROUNDS):
-        body = make()
-        send = body.send
-        began = time.perf_counter()
-        send(None)
-        for _ in range(count - 1):
-            send(1)
-        best = min(best, time.perf_counter() - began)
-    return best
+def compared(make: Callable[[int], Body], count: int) -> tuple[float, float]:
+    """The times for so many yields, plain and of the twin, the best of some rounds."""
+    rounds = [(seconds(make(count), count), seconds(adopt(make(count)), count)) for _ in range(ROUNDS)]
+    return min(plain for plain, _ in rounds), min(twin for _, twin in rounds)
+
+
+def seconds(body: Body, count: int) -> float:
+    """The time for so many yields."""
+    send = body.send
+    began = time.perf_counter()
+    send(None)
+    for _ in range(count - 1):
+        send(1)
+    return time.perf_counter() - began
 
 
 def captured(count: int) -> tuple[float, float, int]:
@@ -81,8 +83,7 @@ def main() -> None:
     count = arguments.yields
     results: dict[str, Any] = {"yields": count}
     for function in (looping, nested, delegating):
-        plain = seconds(lambda make=function: make(count), count)  # type: ignore[misc]
-        twin = seconds(lambda make=function: adopt(make(count)), count)  # type: ignore[misc]
+        plain, twin = compared(function, count)
         name = function.__name__
         results[f"{name}: ratio of twin to plain"] = twin / plain
         results[f"{name}: plain, microseconds a yield"] = plain / count * 1e6

@@ -284,7 +284,15 @@ def test_names_that_a_page_imports_are_public(page: Path) -> None:
 
 
 def test_errors_that_pages_name_exist() -> None:
-    known = {*errors.__all__, "RuntimeError", "TimeoutError", "ConnectionError", "ValueError"}
+    known = {
+        *errors.__all__,
+        "RuntimeError",
+        "TimeoutError",
+        "ConnectionError",
+        "ValueError",
+        "NameError",
+        "UnboundLocalError",
+    }
     own = [page for page in PAGES if page.stem != "coming-from"]  # which names those of others, too
     named = {name for page in own for name in re.findall(r"`([A-Z]\w*(?:Error|Timeout))`", prose(page))}
     assert named <= known

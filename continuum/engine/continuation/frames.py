@@ -11,14 +11,14 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from gc import get_referents
-from inspect import GEN_CREATED, getgeneratorstate
 from itertools import chain
-from types import CellType, FunctionType, GeneratorType, MethodDescriptorType, WrapperDescriptorType
-from typing import Any, Final
+from types import CellType, CodeType, FunctionType, GeneratorType, MethodDescriptorType, WrapperDescriptorType
+from typing import Any, Final, NamedTuple
 
 from continuum.command import Command
-from continuum.engine.continuation.instrument import Twin, arguments_of, twin_of
+from continuum.engine.continuation.instrument import Twin, twin_of
 from continuum.engine.continuation.refusal import Refused
+from continuum.engine.continuation.scopes import arguments_of
 from continuum.engine.continuation.syntax import FRAME
 
 __all__ = ["COMMAND", "Body", "Frame", "adopt", "frame_of", "function_of", "local_values", "shell"]
@@ -31,8 +31,8 @@ COMMAND: Final = Command.__iter__.__code__
 class Frame:
     """What a twin's generator is made of, and what its code calls, as ``.frame``.
 
-    `to` is the yield at which it is entered, 0 for its beginning; `locals` its first locals, until it has
-    taken them; `cells` its variables that inner functions share, `spare_cells` those that they shared
+    `to` is the yield at which it is entered, 0 for its beginning; `locals` those that were saved, until it
+    has taken them; `cells` its variables that inner functions share, `spare_cells` those that they shared
     under another Python version.
     """
 
@@ -44,11 +44,13 @@ class Frame:
         self.cells = cells
         self.spare_cells: dict[str, CellType] = {}
         self.to = 0
-        self.locals: dict[str, Any] = {}
+        self.locals: dict[str, Any] | None = None
         self._context: BaseException | None = None
 
     def fit(self) -> None:
         """Have each variable in a cell or not, as it is under this version: before 3.12 comprehensions need cells."""
+        if self.locals is None:
+            return
         while self.spare_cells:
             name, cell = self.spare_cells.popitem()
             with suppress(ValueError):  # it is empty
@@ -56,9 +58,9 @@ class Frame:
         for name in self.locals.keys() & self.cells.keys():
             self.cells[name].cell_contents = self.locals.pop(name)
 
-    def take(self) -> dict[str, Any]:
-        """The locals to begin with; they are kept no longer."""
-        taken, self.locals = self.locals, {}
+    def take(self) -> dict[str, Any] | None:
+        """The saved locals; they are kept no longer."""
+        taken, self.locals = self.locals, None
         return taken
 
     # for
@@ -70,6 +72,8 @@ class Frame:
         """The iterator of a `for`, fit to have its `__iter__` called again by the loop."""
         if type(iterator) is GeneratorType:
             return adopt(iterator) if sys.getrefcount(iterator) <= HELD else iterator
+        if type(iterator) in AROUND and sys.getrefcount(iterator) <= HELD:
+            return _with_twins(iterator)
         if isinstance(getattr(type(iterator), "__iter__", None), NATIVE):
             return iterator
         return iter(partial(next, iterator), END)
@@ -83,8 +87,8 @@ class Frame:
 
     def manager(self, manager: Any) -> Any:
         """What enters it, and leaves it."""
-        if isinstance(getattr(manager, "gen", None), GeneratorType) and type(manager).__module__ == "contextlib":
-            manager.gen = adopt(manager.gen)
+        if type(manager).__module__ == "contextlib" and isinstance(getattr(manager, "gen", None), GeneratorType):
+            manager.gen = adopt(manager.gen)  # that of a function with @contextmanager
         try:
             entered, left = _special(manager, "__enter__"), _special(manager, "__exit__")
         except LookupError:
@@ -205,38 +209,79 @@ class _Resumed:
 
 def shell(function: FunctionType, twin: Twin, cells: Mapping[str, CellType]) -> Body:
     """A generator of the twin that has not been started; its frame is still to be filled."""
+    frame = Frame(function, twin, cells)
+    frame.locals = {}
+    return _begun(_closed(function, twin, cells), [None] * len(twin.parameters), frame)
+
+
+def _begun(made: FunctionType, arguments: list[Any], frame: Frame) -> Body:
+    body: Body = made(*arguments, frame)
+    return body
+
+
+def _closed(function: FunctionType, twin: Twin, cells: Mapping[str, CellType]) -> FunctionType:
+    """The twin as a function, which closes over these cells and those of the original."""
     outer = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
     closure = tuple(cells[name] if name in cells else outer[name] for name in twin.code.co_freevars)
     made = FunctionType(twin.code, function.__globals__, function.__name__, None, closure)
     made.__qualname__ = function.__qualname__
-    body: Body = made(*[None] * len(twin.parameters), Frame(function, twin, cells))
-    return body
+    return made
+
+
+class _Known(NamedTuple):
+    """What is known of some code: its twin and, if it closes over nothing, its function and the twin as a function."""
+
+    code: CodeType
+    twin: Twin | None = None
+    functions: tuple[FunctionType, FunctionType] | None = None
+
+
+_known: dict[int, _Known] = {}  # by the identity of the code, which they keep alive
 
 
 def adopt(generator: Body) -> Body:
     """The twin of a generator that has not been started, which takes its place; or itself, if it has none."""
-    if type(generator) is not GeneratorType or getgeneratorstate(generator) != GEN_CREATED:
+    if type(generator) is not GeneratorType or generator.gi_suspended or generator.gi_running:
         return generator
-    if FRAME in generator.gi_code.co_varnames or generator.gi_code is COMMAND:
+    code, frame = generator.gi_code, generator.gi_frame
+    if code is COMMAND or frame is None:
         return generator
-    function = function_of(generator)
-    if function is None:
+    known = _known.get(id(code))
+    if known is None or known.code is not code:
+        known = _known[id(code)] = _look_up(generator)
+    if known.twin is None:
         return generator
+    if known.functions is not None:
+        function, made = known.functions
+        given = frame.f_locals
+        body = _begun(made, [given[name] for name in known.twin.parameters], Frame(function, known.twin, {}))
+    else:
+        body = _adopted(generator, known.twin)
+    generator.close()
+    return body
+
+
+def _look_up(generator: Any) -> _Known:
+    code, function = generator.gi_code, function_of(generator)
+    if function is None or FRAME in code.co_varnames:
+        return _Known(code)
     try:
         twin = twin_of(function)
     except Refused:
-        return generator
-    given = local_values(generator)
+        return _Known(code)
+    return _Known(code, twin, None if twin.code.co_freevars else (function, _closed(function, twin, {})))
+
+
+def _adopted(generator: Any, twin: Twin) -> Body:
+    """The twin of a generator whose function closes over variables, or shares its own with others."""
+    function, given = function_of(generator), generator.gi_frame.f_locals
+    assert function is not None
     cells = {name: CellType() for name in twin.cells}
-    body = shell(function, twin, cells)
-    first = frame_of(body).locals
     for name in arguments_of(function.__code__):
         if name in cells:
             cells[name].cell_contents = given[name]
-    for parameter in twin.parameters:
-        first[parameter] = given[parameter.removeprefix(".")]
-    generator.close()
-    return body
+    arguments = [given[name if name in given else name.removeprefix(".")] for name in twin.parameters]
+    return _begun(_closed(function, twin, cells), arguments, Frame(function, twin, cells))
 
 
 def frame_of(generator: Body) -> Frame:
@@ -260,6 +305,21 @@ def function_of(generator: Any) -> FunctionType | None:
     return next((each for each in found if each.__code__ is generator.gi_code), None)
 
 
+def _with_twins(iterator: Any) -> Any:
+    """An iterator around others, the fresh generators among these replaced by their twins."""
+    kind, parts, *state = iterator.__reduce__()
+    twins: list[Any] = []
+    for part in parts:
+        alone = sys.getrefcount(part) <= WITHIN
+        twins.append(part if not alone else _with_twins(part) if type(part) in AROUND else adopt(part))
+    if all(twin is part for twin, part in zip(twins, parts, strict=True)):
+        return iterator
+    made = kind(*twins)
+    if state:  # whether a zip is strict
+        made.__setstate__(*state)
+    return made
+
+
 # How many references there are to what a local variable is given to `own` from.
 
 
@@ -275,3 +335,20 @@ def _references() -> int:
 
 
 HELD: Final = _references()
+
+
+def _references_within(iterator: Any) -> int:
+    """To a generator that only an iterator around it holds, where :func:`_with_twins` counts them."""
+    _, parts, *_ = iterator.__reduce__()
+    counts: list[int] = []
+    for part in parts:
+        counts.append(sys.getrefcount(part))
+    return counts[0]
+
+
+def _nothing() -> Body:
+    yield
+
+
+AROUND: Final = (enumerate, zip, map, filter)
+WITHIN: Final = _references_within(enumerate(_nothing()))

@@ -15,16 +15,17 @@ from __future__ import annotations
 import ast
 import copy
 import weakref
-from collections.abc import Iterator
 from functools import partial
 from types import CodeType, FunctionType
 from typing import Any, Final, NamedTuple
 
 from continuum.engine.continuation.fingerprint import fingerprint
+from continuum.engine.continuation.leaving import weight
 from continuum.engine.continuation.refusal import Refused
 from continuum.engine.continuation.rewrite import Point, Rewriter
+from continuum.engine.continuation.scopes import arguments_of, bound_names, is_bound, mangled
 from continuum.engine.continuation.simplify import Simplifier, live_names
-from continuum.engine.continuation.source import Source, source_of
+from continuum.engine.continuation.source import Source, codes_in, source_of
 from continuum.engine.continuation.syntax import (
     FRAME,
     TO,
@@ -33,17 +34,18 @@ from continuum.engine.continuation.syntax import (
     assign,
     constant,
     frame_call,
+    function_arguments,
     load,
     nowhere,
-    own,
     placed,
 )
 from continuum.place import place
 
-__all__ = ["Twin", "arguments_of", "twin_of"]
+__all__ = ["Twin", "twin_of"]
 
 MAKER: Final = ".maker"
 LOCALS: Final = ".locals"
+WEIGHT_LIMIT: Final = 500_000  # nodes of syntax: a megabyte of code
 FUTURES: Final = 0x1FF0000  # the flags of a code object that `from __future__` sets
 
 
@@ -108,17 +110,17 @@ def _attempt(code: CodeType, module: dict[str, Any]) -> Twin | Refused:
         return _made(code, source_of(code, module))
     except Refused as refused:
         return refused
-    except (SyntaxError, ValueError, TypeError, RecursionError) as error:
+    except Exception as error:  # ours, or of a syntax to come: no run stops for it
         return Refused(f"{place(code, code.co_firstlineno)}: it could not be instrumented: {error!r}")
 
 
 def _made(code: CodeType, source: Source) -> Twin:
     node = copy.deepcopy(source.node)
-    bound = _bound(node)
-    cells = tuple(name for name in code.co_cellvars if _plain(name, bound, source.scope))
+    bound = bound_names(node)
+    cells = tuple(name for name in code.co_cellvars if is_bound(name, bound, source.scope))
     parameters = _parameters(code, cells)
-    mangled = [_mangled(name, source.scope) for name in bound]
-    variables = tuple(dict.fromkeys([*parameters, *(name for name in mangled if name not in cells)]))
+    own_names = [mangled(name, source.scope) for name in bound]
+    variables = tuple(dict.fromkeys([*parameters, *(name for name in own_names if name not in cells)]))
     documented = ast.get_docstring(node, clean=False) is not None
     first, node.body = (node.body[:1], node.body[1:]) if documented else ([], node.body)
     points = _rewrite(node, code, frozenset(variables) | frozenset(cells))
@@ -128,12 +130,6 @@ def _made(code: CodeType, source: Source) -> Twin:
     node.body = [*first, *shared, *prologue, *node.body]
     twin = _compiled(node, code, source.scope, parameters, tuple(dict.fromkeys([*code.co_freevars, *cells])))
     return Twin(twin, fingerprint(source.node), points, parameters, variables, cells)
-
-
-def arguments_of(code: CodeType) -> tuple[str, ...]:
-    """The names of a function's arguments, those for the rest of them last."""
-    rest = bool(code.co_flags & 4) + bool(code.co_flags & 8)
-    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + rest]
 
 
 def _parameters(code: CodeType, cells: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,6 +146,9 @@ def _rewrite(node: ast.FunctionDef, code: CodeType, variables: frozenset[str]) -
     refusals = {part: f"{place(code, part.lineno)}: {why}" for part, why in simplifier.refusals.items()}
     rewriter = Rewriter(live_names(body, simplifier.names), refusals, variables)
     node.body = rewriter.block(body)
+    if weight(node.body) > WEIGHT_LIMIT:
+        where = place(code, code.co_firstlineno)
+        raise Refused(f"{where}: it has too many `finally` blocks in each other, each with yields, to be instrumented")
     return tuple(rewriter.points)
 
 
@@ -185,17 +184,19 @@ def _first_line(code: CodeType) -> int:
 
 
 def _prologue(parameters: tuple[str, ...], names: list[str], line: int) -> Block:
-    """Take over the locals from the frame's record: those of the call, or those that were saved.
+    """Take over the locals that were saved, if this is not a generator from its beginning.
 
     It is put on the line with which the function begins, of which tracers are told anyway.
     """
-    made: Block = [assign(TO, ast.Attribute(load(FRAME), "to", ast.Load())), assign(LOCALS, frame_call("take"))]
+    saved: Block = [assign(LOCALS, frame_call("take"))]
     for name in names:
         there = ast.Compare(constant(name), [ast.In()], [load(LOCALS)])
         value = ast.Subscript(load(LOCALS), constant(name), ast.Load())
         missing: Block = [ast.Delete([ast.Name(name, ast.Del())])] if name in parameters else []
-        made.append(ast.If(there, [assign(name, value)], missing))
-    made.append(assign(LOCALS, constant(None)))
+        saved.append(ast.If(there, [assign(name, value)], missing))
+    saved.append(assign(LOCALS, constant(None)))
+    are_there = ast.Compare(ast.Attribute(load(FRAME), "locals", ast.Load()), [ast.IsNot()], [constant(None)])
+    made = [assign(TO, ast.Attribute(load(FRAME), "to", ast.Load())), ast.If(are_there, saved, [])]
     first = constant(None)
     first.lineno = first.end_lineno = line
     first.col_offset = first.end_col_offset = 0
@@ -206,92 +207,25 @@ def _compiled(
     node: ast.FunctionDef, code: CodeType, scope: str | None, parameters: tuple[str, ...], outer: tuple[str, ...]
 ) -> CodeType:
     """The code of the function, compiled where it sees the names in `outer`, in the class that it stood in."""
-    node.args = _arguments((*parameters, FRAME))
+    node.args = function_arguments((*parameters, FRAME))
     node.returns = None
     node.decorator_list = [ast.copy_location(constant(None), each) for each in node.decorator_list]
-    if hasattr(node, "type_params"):
-        node.type_params = []
     # Its own name is bound by its definition, but means what it meant to the original.
     own_name = [] if node.name in outer else [ast.Global([node.name])]
-    around: ast.stmt = ast.FunctionDef(MAKER, _arguments(outer), [*own_name, node], [])
+    around: ast.stmt = ast.FunctionDef(MAKER, function_arguments(outer), [*own_name, node], [])
     if scope is not None:
         around = ast.ClassDef(scope, [], [], [around], [])
-    if hasattr(node, "type_params"):
-        for each in (around, *getattr(around, "body", [])):
-            each.type_params = []
+    for each in ast.walk(around) if "type_params" in ast.FunctionDef._fields else ():
+        if isinstance(each, ast.FunctionDef | ast.ClassDef) and (each is node or not hasattr(each, "type_params")):
+            each.type_params = []  # type: ignore[union-attr]  # new in 3.12
     module = nowhere(ast.Module([around], []))
     made = compile(module, code.co_filename, "exec", flags=code.co_flags & FUTURES, dont_inherit=True)
-    (twin,) = (each for each in _codes(made) if each.co_name == code.co_name and FRAME in each.co_varnames)
+    (twin,) = (each for each in codes_in(made) if each.co_name == code.co_name and FRAME in each.co_varnames)
     if not set(twin.co_freevars) <= set(outer):
         raise Refused(f"{place(code, code.co_firstlineno)}: it could not be instrumented: its scopes differ")
     return _renamed(twin, len(twin.co_qualname), code.co_qualname)
 
 
-def _arguments(names: tuple[str, ...]) -> ast.arguments:
-    return nowhere(ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, []))
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield each
-            yield from _codes(each)
-
-
 def _renamed(code: CodeType, prefix: int, name: str) -> CodeType:
     constants = tuple(_renamed(each, prefix, name) if isinstance(each, CodeType) else each for each in code.co_consts)
     return code.replace(co_qualname=name + code.co_qualname[prefix:], co_consts=constants)
-
-
-# Names
-
-
-def _bound(node: ast.FunctionDef) -> list[str]:
-    """The names that the function itself binds, in the order of the text."""
-    names: dict[str, None] = {}
-    elsewhere: set[str] = set()
-    arguments = node.args
-    every = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
-    names |= {each.arg: None for each in every if each is not None}
-    for part in (part for statement in node.body for part in _scope(statement)):
-        match part:
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                names[name] = None
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                names[name] = None
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                names[name] = None
-            case ast.MatchMapping(rest=str(name)):
-                names[name] = None
-            case ast.Import(names=found) | ast.ImportFrom(names=found):
-                names |= {each.asname or each.name.partition(".")[0]: None for each in found}
-            case ast.Global(names=others) | ast.Nonlocal(names=others):
-                elsewhere |= set(others)
-            case _ if type(part).__name__ == "TypeAlias":
-                names[part.name.id] = None  # type: ignore[attr-defined]  # new in 3.12
-    return [name for name in names if name not in elsewhere]
-
-
-def _scope(node: ast.AST) -> Iterator[ast.AST]:
-    """The parts of a node that can bind names in its scope, in the order of the text."""
-    yield node
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
-        yield from (each for each in own(node) if each is not node)
-        return
-    if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-        # The targets of := belong to the function, others do not.
-        yield from (each.target for each in own(node) if isinstance(each, ast.NamedExpr))
-        return
-    for child in ast.iter_child_nodes(node):
-        yield from _scope(child)
-
-
-def _mangled(name: str, scope: str | None) -> str:
-    if scope is None or not name.startswith("__") or name.endswith("__") or not scope.strip("_"):
-        return name
-    return f"_{scope.lstrip('_')}{name}"
-
-
-def _plain(name: str, bound: list[str], scope: str | None) -> bool:
-    """Whether it is the function's own, and not that of a comprehension."""
-    return any(_mangled(each, scope) == name for each in bound)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from continuum.engine.continuation.source import GOES_OVER
 from continuum.engine.continuation.syntax import DELEGATE
 
 __all__ = ["label"]
@@ -19,6 +20,8 @@ LABELS: Final = {
 
 def label(name: str) -> str:
     """``local 'conn'``, or what a name of the twin's own stands for."""
+    if name == GOES_OVER:
+        return "what a generator expression goes over"
     if not name.startswith("."):
         return f"local {name!r}"
     word = name[1:].rstrip("0123456789")

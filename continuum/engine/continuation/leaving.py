@@ -14,7 +14,7 @@ from typing import Final
 
 from continuum.engine.continuation.syntax import Block, OwnScope, assign, constant, load, nowhere, placed
 
-__all__ = ["ERROR", "FELL_THROUGH", "Exits", "Pending"]
+__all__ = ["ERROR", "FELL_THROUGH", "Exits", "Pending", "weight"]
 
 FELL_THROUGH: Final = 0
 ERROR: Final = 1
@@ -117,3 +117,40 @@ class Exits(OwnScope):
     def visit_YieldFrom(self, node: ast.YieldFrom) -> ast.expr:
         self.generic_visit(node)
         return self._inline(node)
+
+
+def weight(statements: Sequence[ast.stmt], around: Sequence[int | None] = ()) -> int:
+    """How much code it becomes: the compiler repeats a `finally` for every way there is to leave its `try`.
+
+    `around` are the weights of the `finally` blocks around the statements, innermost last; None is a loop.
+    """
+    return sum(_weight(each, around) for each in statements)
+
+
+def _weight(node: ast.stmt, around: Sequence[int | None]) -> int:
+    match node:
+        case ast.Return():
+            return 1 + sum(each for each in around if each is not None) + _parts(node)
+        case ast.Break() | ast.Continue():
+            loop = max((index for index, each in enumerate(around) if each is None), default=-1)
+            return 1 + sum(each for each in around[loop + 1 :] if each is not None)
+        case ast.For() | ast.While():
+            return _parts(node) + weight(node.body, (*around, None)) + weight(node.orelse, around)
+        case ast.If() | ast.With():
+            return _parts(node) + weight(node.body, around) + weight(getattr(node, "orelse", ()), around)
+        case ast.Try() | ast.TryStar():
+            final = weight(node.finalbody, around)
+            inside = (*around, final)
+            handlers = sum(weight(each.body, inside) for each in node.handlers)
+            return weight(node.body, inside) + handlers + weight(node.orelse, inside) + 2 * final
+    return _parts(node)
+
+
+def _parts(node: ast.stmt) -> int:
+    """The parts of a statement that are no statements themselves."""
+    count = 0
+    todo: list[ast.AST] = [node]
+    while todo:
+        count += 1
+        todo += (each for each in ast.iter_child_nodes(todo.pop()) if not isinstance(each, ast.stmt))
+    return count

@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from continuum.engine.continuation.fingerprint import fingerprint
 from continuum.engine.continuation.refusal import Refused, Stale
-from continuum.engine.continuation.source import same_code, source_of
+from continuum.engine.continuation.source import codes_in, same_code, source_of
 from continuum.workflow import Workflow
 
 __all__ = [
@@ -105,13 +105,14 @@ def _attribute(value: Any, name: str) -> Any:
 def _inner(function: FunctionType) -> Reduction | None:
     code = function.__code__
     root, within, _ = code.co_qualname.partition(INNER)
-    if not within or function.__module__ is None:
+    module = function.__globals__.get("__name__")  # where the code is; what it is part of may be elsewhere
+    if not within or not isinstance(module, str):
         return None
-    for depth, outer in enumerate(_hidden(_global(function.__module__, root))):
+    for depth, outer in enumerate(_hidden(_global(module, root))):
         if isinstance(outer, FunctionType):
             number = _place_of(code, outer.__code__)
             if number is not None:
-                reference = (function.__module__, root, depth), _name_of(code), number, _print(outer)
+                reference = (module, root, depth), _name_of(code), number, _print(outer)
                 return new_function, (*reference, function.__closure__ or ()), _state(function), None, None, _fill
     return None
 
@@ -162,19 +163,12 @@ def _place_of(code: CodeType, outer: CodeType) -> int | None:
 
 
 def _named(outer: CodeType, name: str) -> list[CodeType]:
-    return [each for each in _codes(outer) if _name_of(each) == name]
+    return [each for each in codes_in(outer) if _name_of(each) == name]
 
 
 def _name_of(code: CodeType) -> str:
     """Its name; comprehensions are functions of their own before 3.12, and have a part in it."""
     return COMPREHENSION.sub("", code.co_qualname)
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
-    for each in code.co_consts:
-        if isinstance(each, CodeType):
-            yield each
-            yield from _codes(each)
 
 
 @lru_cache(maxsize=256)

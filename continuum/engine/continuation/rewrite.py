@@ -202,7 +202,10 @@ class Rewriter:
         else:
             node.iter = nowhere(ast.IfExp(running(), node.iter, nothing))
         node.orelse = self.block(node.orelse)
-        return [*begin, node, *(clear([iterator, item]) if body else [])]
+        if not body:
+            return [node]
+        # However the loop is left, its iterator is let go of at once: a generator may clean up then.
+        return [*begin, nowhere(ast.Try([node], [], [], clear([iterator, item])))]
 
     def _with(self, node: ast.With) -> Block:
         (given,) = node.items
@@ -219,7 +222,7 @@ class Rewriter:
         node.body = self.block([*first, *node.body])
         self._around.pop()
         names = [manager, *([entered] if first else [])]
-        return [nowhere(ast.If(running(), [begin], [])), node, *clear(names)]
+        return [nowhere(ast.If(running(), [begin], [])), nowhere(ast.Try([node], [], [], clear(names)))]
 
     def _names(self, *names: str) -> list[str]:
         self._numbers += 1
@@ -301,7 +304,8 @@ class Rewriter:
         ]
         handler = nowhere(ast.ExceptHandler(frame_call("errors"), error, noted))
         watched = nowhere(ast.Try([*inside, leave], [handler], [], []))
-        return [placed(ast.Try([watched], [], [], [*ending, *clear(pending.names)]), node)]
+        forgotten = nowhere(ast.Try(ending, [], [], clear(pending.names)))
+        return [placed(ast.Try([watched], [], [], [forgotten]), node)]
 
 
 def _if_running(statements: Block) -> Block:

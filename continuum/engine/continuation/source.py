@@ -7,12 +7,17 @@ import linecache
 from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from continuum.engine.continuation.refusal import Refused
+from continuum.engine.continuation.syntax import function_arguments, load, nowhere, own, placed
 from continuum.place import place
 
-__all__ = ["Source", "same_code", "source_of"]
+__all__ = ["GOES_OVER", "Source", "codes_in", "same_code", "source_of"]
+
+
+EXPRESSION: Final = "<genexpr>"
+GOES_OVER: Final = ".0"  # what the interpreter calls the argument of a generator expression
 
 
 class Source(NamedTuple):
@@ -27,8 +32,6 @@ def source_of(code: CodeType, module: dict[str, Any]) -> Source:
     where = place(code, code.co_firstlineno)
     if code.co_name == "<lambda>":
         raise Refused(f"{where}: a lambda cannot be instrumented; make it a function")
-    if code.co_name.startswith("<"):
-        raise Refused(f"{where}: a generator expression cannot be instrumented; make it a list or a function")
     linecache.checkcache(code.co_filename)
     text = "".join(linecache.getlines(code.co_filename, module))
     if not text:
@@ -38,10 +41,17 @@ def source_of(code: CodeType, module: dict[str, Any]) -> Source:
     except (SyntaxError, ValueError, RecursionError) as error:
         raise Refused(f"{where}: its source cannot be read: {error}") from None
     found = [each for each in _definitions(tree, None) if _is_of(each.node, code)]
-    codes = [each for each in _codes(compiled) if each.co_firstlineno == code.co_firstlineno]
-    if len(found) != 1 or not any(same_code(code, each) for each in codes):
+    if len(found) > 1:
+        found = _at_its_place(found, code)
+    if len(found) > 1:
+        raise Refused(f"{where}: there are others on that line, and which one it is cannot be told")
+    codes = [each for each in codes_in(compiled) if each.co_firstlineno == code.co_firstlineno]
+    if not found or not any(same_code(code, each) for each in codes):
         raise Refused(f"{where}: its source was changed since it was loaded, or the code was")
-    return found[0]
+    (source,) = found
+    if isinstance(source.node, ast.GeneratorExp):
+        return Source(_as_function(source.node, code), source.scope)
+    return Source(source.node, source.scope)
 
 
 @lru_cache(maxsize=8)
@@ -50,23 +60,58 @@ def _parsed(text: str, filename: str) -> tuple[ast.Module, CodeType]:
     return tree, compile(tree, filename, "exec", dont_inherit=True)
 
 
-def _definitions(node: ast.AST, scope: str | None) -> Iterator[Source]:
+class _Found(NamedTuple):
+    node: ast.FunctionDef | ast.GeneratorExp
+    scope: str | None
+
+
+def _definitions(node: ast.AST, scope: str | None) -> Iterator[_Found]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef):
-            yield Source(child, scope)
+        if isinstance(child, ast.FunctionDef | ast.GeneratorExp):
+            yield _Found(child, scope)
         yield from _definitions(child, child.name if isinstance(child, ast.ClassDef) else scope)
 
 
-def _is_of(node: ast.FunctionDef, code: CodeType) -> bool:
+def _is_of(node: ast.FunctionDef | ast.GeneratorExp, code: CodeType) -> bool:
+    if isinstance(node, ast.GeneratorExp):
+        return (node.lineno, EXPRESSION) == (code.co_firstlineno, code.co_name)
     first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
     return first == code.co_firstlineno and node.name == code.co_name
 
 
-def _codes(code: CodeType) -> Iterator[CodeType]:
+def _at_its_place(found: list[_Found], code: CodeType) -> list[_Found]:
+    """The generator expression whose place in its line is in the code. That of one within another is in both."""
+    places = set(code.co_positions())
+    fitting = [
+        each
+        for each in found
+        if (each.node.lineno, each.node.end_lineno, each.node.col_offset, each.node.end_col_offset) in places
+    ]
+    return fitting[:1] or found
+
+
+def _as_function(expression: ast.GeneratorExp, code: CodeType) -> ast.FunctionDef:
+    """The function that a generator expression is; its argument is the iterator that it goes over."""
+    body: list[ast.stmt] = [placed(ast.Expr(placed(ast.Yield(expression.elt), expression.elt)), expression.elt)]
+    for each in reversed(expression.generators):
+        for test in reversed(each.ifs):
+            body = [placed(ast.If(test, body, []), test)]
+        over = each.iter if each is not expression.generators[0] else placed(load(GOES_OVER), each.target)
+        body = [placed(ast.For(each.target, over, body, []), each.target)]
+    names = {each.target.id for each in own(expression) if isinstance(each, ast.NamedExpr)}
+    outer: list[ast.stmt] = [nowhere(ast.Nonlocal(sorted(names & set(code.co_freevars))))]
+    outer += [nowhere(ast.Global(sorted(names - set(code.co_freevars))))]
+    declared = [each for each in outer if isinstance(each, ast.Nonlocal | ast.Global) and each.names]
+    function = ast.FunctionDef(EXPRESSION, function_arguments([GOES_OVER]), [*declared, *body], [])
+    return placed(function, expression)
+
+
+def codes_in(code: CodeType) -> Iterator[CodeType]:
+    """The codes of the functions within it, of those within these, and so on."""
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield constant
-            yield from _codes(constant)
+            yield from codes_in(constant)
 
 
 def same_code(one: CodeType, other: CodeType) -> bool:

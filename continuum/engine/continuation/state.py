@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from importlib import import_module
 from inspect import GEN_CREATED, getgeneratorstate
+from itertools import count
 from types import CellType, CodeType, FunctionType, GeneratorType, ModuleType
 from typing import Any, Final, NamedTuple
 
@@ -31,6 +32,7 @@ from continuum.engine.continuation.frames import (
     shell,
 )
 from continuum.engine.continuation.instrument import twin_of
+from continuum.engine.continuation.iterators import reduce_count
 from continuum.engine.continuation.labels import label
 from continuum.engine.continuation.references import Reduction, reduce_cell, reduce_function, reduce_workflow
 from continuum.engine.continuation.refusal import Refused, Stale
@@ -117,6 +119,8 @@ class _Reducers:
             return self._errors.reduce(value)
         if issubclass(kind, io.IOBase) and kind not in (io.BytesIO, io.StringIO):
             raise TypeError(f"cannot pickle '{kind.__name__}' object")  # cloudpickle would make a copy of the file
+        if kind is count:
+            return reduce_count(value)
         if kind is Workflow:
             return reduce_workflow(value)
         return reduce_value(value) if is_ours(kind) else None
@@ -143,7 +147,7 @@ class _Reducers:
         values = local_values(generator)
         frame: Frame = values[FRAME]
         if not started:
-            values, number = frame.locals, frame.to
+            values, number = values if frame.locals is None else frame.locals, frame.to
         else:
             number = values[AT]
         point = frame.twin.points[number - 1] if number else None
@@ -217,7 +221,7 @@ def _run_to_their_yields(generators: list[Body]) -> None:
     frames = [frame_of(each) for each in generators if each.gi_code is not COMMAND]  # type: ignore[attr-defined]
     for frame in frames:
         frame.fit()
-    delegates = {id(frame.locals.get(DELEGATE)) for frame in frames if frame.to}
+    delegates = {id(frame.locals.get(DELEGATE)) for frame in frames if frame.to and frame.locals}
     for each in generators:
         if id(each) in delegates:
             continue
@@ -308,5 +312,5 @@ def _state_of(generator: Any) -> dict[str, Any]:
     frame: Frame = values[FRAME]
     number = values.get(AT, 0)
     names = [*frame.twin.saved(number), *frame.twin.cells]
-    values = values if number else {**values, **frame.locals}
+    values = values if number else {**values, **(frame.locals or {})}
     return {name: values[name] for name in names if name in values}

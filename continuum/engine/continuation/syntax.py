@@ -21,6 +21,7 @@ __all__ = [
     "clear",
     "constant",
     "frame_call",
+    "function_arguments",
     "holds_yield",
     "load",
     "nowhere",
@@ -92,6 +93,11 @@ def clear(names: Sequence[str]) -> Block:
 def frame_call(method: str, *arguments: ast.expr) -> ast.Call:
     """``.frame.method(...)``."""
     return ast.Call(ast.Attribute(load(FRAME), method, ast.Load()), list(arguments), [])
+
+
+def function_arguments(names: Sequence[str]) -> ast.arguments:
+    """Arguments of these names, by position."""
+    return nowhere(ast.arguments([], [ast.arg(name) for name in names], None, [], [], None, []))
 
 
 def running() -> ast.expr:

@@ -135,6 +135,25 @@ def subscript() -> Body:
 
 
 @collect
+def subscripts_with_slices_and_stars() -> Body:
+    thing = Thing()
+    thing[*(1, 2), (yield 1)] = yield "value"
+    thing[1:2, (yield 2) : (yield 3)] += yield "more"
+    listed = list(range(9))
+    listed[(yield 4) : 5] = [(yield "x")]
+    del listed[: (yield 5)], listed[-1:]
+    (listed)[(yield 6) - 6] = yield "nested", (yield "more nested")
+    return repr(thing), listed
+
+
+@collect
+def yields_in_yields() -> Body:
+    a = yield (yield (yield 1), 2), [(yield 3)]
+    b = yield from (yield 4) * []
+    return a, b, (yield (yield from tuples((yield 5))))
+
+
+@collect
 def attribute() -> Body:
     things = [Thing(1), Thing(2)]
     a = things[(yield "which") % 2].value

@@ -7,6 +7,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import collecting
 from collecting import Body, Noted, collect, tuples
 
 from continuum import Log, Now, workflow
@@ -79,6 +80,45 @@ def inner_generators() -> Body:
     yield "between"
     yield from work
     return total
+
+
+@collect
+def decorators_of_inner_functions() -> Body:
+    got = []
+
+    def noting(name: Any) -> Callable[[Any], Any]:
+        got.append(name)
+        return lambda function: function(name)
+
+    @noting((yield "outer"))
+    @noting((yield "inner"))
+    def made(name: Any, *, default: Any = (yield "default"), other: Any = (yield "other")) -> Any:
+        return name, default, other
+
+    yield made
+    return made, got
+
+
+@collect
+def inner_classes() -> Body:
+    class Local(*[] * (yield "bases"), metaclass=(type, (yield "metaclass"))[0], **((yield "keywords") and {})):
+        factor = 2
+
+        def scaled(self, number: int) -> int:
+            return number * self.factor
+
+    number = Local().scaled(3)
+    del Local
+    return number, (yield number)
+
+
+@collect
+def imports_and_yields_in_one_line() -> Body:
+    import math
+
+    a = yield math.floor(2.5)
+    b = yield a
+    return a, b
 
 
 # What functions are made of
@@ -201,6 +241,21 @@ def wrapped_twice(*args: Any) -> Body:
 @collect
 def decorated_functions() -> Body:
     return (yield from wrapped(1)), (yield from wrapped_twice(2))
+
+
+@collecting.repeating
+def repeated(name: str) -> Body:
+    return name, (yield name)
+
+
+@collect
+def functions_decorated_on_the_way() -> Body:
+    local = collecting.repeating(tuples)
+    a = yield from repeated("a")
+    b = yield from local("b")
+    twice = collecting.repeating(repeated)
+    c = yield from twice("c")
+    return a, b, c
 
 
 COUNTER = 0
@@ -404,3 +459,34 @@ def unreachable() -> Body:
         yield "nor this"
     return (yield "reached")
     yield "nor that"
+
+
+@collect
+def generator_expressions() -> Body:
+    offset = yield "offset"
+    for number in (each + offset for each in range(6) if each % 2 if each > 1):
+        yield number
+    for pair in ((a, b, offset) for a in "ab" for b in range((len(a) + 1)) if (kept := b) or a == "b"):
+        offset += yield pair
+    yield kept
+    return (yield from (each for each in [[offset], offset]))
+
+
+@collect
+def generators_within_iterators() -> Body:
+    def numbers(count: int) -> Iterator[int]:
+        yield from range(count)
+
+    got = []
+    for index, number in enumerate(number * 2 for number in range(3)):
+        got.append((index, number, (yield index)))
+    for pair in zip(numbers(2), (letter for letter in "ab"), [3, 4], strict=True):
+        got.append((pair, (yield pair)))
+    try:
+        for pair in zip(numbers(1), numbers(2), strict=True):
+            yield pair
+    except ValueError as error:
+        got.append(str(error))
+    for text in map(str, filter(None, numbers(3))):
+        got.append((text, (yield text)))
+    return got

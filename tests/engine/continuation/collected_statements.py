@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -177,6 +178,47 @@ def for_over_an_iterator_of_ones_own() -> Body:
     for number in counting:
         yield number, counting.left
     return counting.left
+
+
+@collect
+def for_ever() -> Body:
+    for number in itertools.count(5):
+        yield number
+        if number == 7:
+            break
+    halves, downwards = itertools.count(0.5, 0.5), itertools.count(1, -1)
+    for half in halves:
+        yield half, next(downwards)
+        if half > 1:
+            return half, next(downwards), next(halves)
+
+
+@collect
+def for_over_a_generator_that_cleans_up() -> Body:
+    got: list[Any] = []
+
+    def numbers(name: str) -> Iterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            got.append(f"cleaned up {name}")
+
+    for number in numbers("break"):
+        yield number
+        break
+    got.append("after the break")
+    try:
+        for number in numbers("error"):
+            yield number
+            raise Noted("error")
+    except Noted:
+        got.append((yield "handled"))
+    try:
+        for number in numbers("return"):
+            return got, (yield number)
+    finally:
+        got.append((yield "finally"))
 
 
 @collect

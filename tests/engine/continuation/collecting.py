@@ -5,6 +5,7 @@ They yield plain values and are sent numbers.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -61,6 +62,17 @@ def note(value: Any) -> Any:
     """To see in which order things are evaluated: in a list that goes with the process, not with the state."""
     NOTES.append(str(value))
     return value
+
+
+def repeating(function: Callable[..., Body]) -> Callable[..., Body]:
+    """A decorator of another module than those of the functions that it is used for."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Body:
+        first = yield from function(*args, **kwargs)
+        return first, (yield from function(*args, **kwargs))
+
+    return wrapper
 
 
 def tuples(name: str) -> Body:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import pickle
 import subprocess
 import sys
@@ -23,7 +24,7 @@ class Elsewhere:
 
     def __init__(self) -> None:
         command = [sys.executable, "-W", "ignore", str(Path(__file__))]
-        environment = {"PYTHONPATH": f"{ROOT}:{HERE}", "PYTHONHASHSEED": "random"}
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "PYTHONHASHSEED": "random"}
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
     def _ask(self, *question: Any) -> Any:

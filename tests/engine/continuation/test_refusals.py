@@ -6,8 +6,11 @@ from __future__ import annotations
 import functools
 import io
 import linecache
+import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ import pytest
 from collected import COLLECTED, Body
 from collecting import Noted
 from driving import numbers, step, taken, throwing, trace
-from elsewhere import load_module
+from elsewhere import ROOT, load_module
 
 from continuum import Log, workflow
 from continuum.engine.continuation import Refused, adopt, dumps, loads, twin_of
@@ -81,6 +84,18 @@ def test_a_source_that_was_changed_is_noticed(tmp_path: Path) -> None:
     assert no_twin(module.order) == expected
     body = module.order()
     assert adopt(body) is body
+
+
+def test_code_that_would_become_too_long_is_refused(tmp_path: Path) -> None:
+    lines = ["def order():", " while True:"]
+    for depth in range(2, 9):
+        body = [f"got = yield {depth}", "if got: return got", "if got == 0: break"]
+        lines += [" " * depth + "try:", *(" " * (depth + 1) + line for line in body), " " * depth + "finally:"]
+    path = tmp_path / "nested.py"
+    path.write_text("\n".join([*lines, " " * 9 + "yield 'innermost'"]))
+    reason = no_twin(load_module("nested", str(path)).order)
+    what = "it has too many `finally` blocks in each other, each with yields, to be instrumented"
+    assert reason == f"nested.py:1 in order: {what}"
 
 
 @pytest.mark.parametrize("what", [len, "text", dict, test_code_without_a_source_has_none])
@@ -277,15 +292,52 @@ def test_a_generator_that_others_hold_is_refused_once_it_runs() -> None:
     assert refused(begun(advancing())) == at(numbered, 1) + why
 
 
-def comprehending() -> Body:
-    for number in (number * 2 for number in range(3)):
+def enumerating() -> Body:
+    held = numbered()
+    for pair in enumerate(held):
+        yield pair
+        yield next(held)
+
+
+def test_a_generator_that_is_held_by_what_goes_over_it_is_refused() -> None:
+    why = "a generator that was begun by other code, or is held by it, cannot be captured"
+    assert refused(begun(enumerating())) == at(numbered, 1) + why
+    assert list(adopt(enumerating())) == [(0, 1), 2]
+
+
+COMPREHENDING = """
+from continuum.engine.continuation import Refused, adopt, dumps
+def order():
+    for number in max((n for n in range(3)), (n for n in range(2)), key=id):
         yield number
+body = adopt(order())
+next(body)
+try:
+    dumps(body)
+except Refused as refused:
+    print(refused.reason)
+"""
 
 
-def test_a_generator_expression_is_refused() -> None:
-    line = comprehending.__code__.co_firstlineno + 1
-    why = "a generator expression cannot be instrumented; make it a list or a function"
-    assert refused(begun(comprehending())) == (f"test_refusals.py:{line} in comprehending.<locals>.<genexpr>: {why}")
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ""),
+        (
+            ["-X", "no_debug_ranges"],
+            "comprehending.py:4 in order.<locals>.<genexpr>: there are others on that line, "
+            "and which one it is cannot be told",
+        ),
+    ],
+)
+def test_one_of_several_generator_expressions_on_a_line_is_told_by_its_place(
+    tmp_path: Path, options: list[str], expected: str
+) -> None:
+    path = tmp_path / "comprehending.py"
+    path.write_text(COMPREHENDING)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    ran = subprocess.run([sys.executable, *options, str(path)], capture_output=True, env=environment, check=True)
+    assert ran.stdout.decode().strip() == expected
 
 
 def capturing(bodies: list[Body]) -> Body:

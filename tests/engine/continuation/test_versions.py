@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from base64 import b64decode
+from pathlib import Path
 
 import pytest
 from collected import Body
+from driving import captured, numbers, trace
+from elsewhere import load_module
 
-from continuum.engine.continuation import loads
+from continuum.engine.continuation import Refused, adopt, loads
 
 
 def travelling() -> Body:
@@ -77,3 +81,27 @@ def test_a_state_of_another_version_is_used(version: str) -> None:
     with pytest.raises(StopIteration) as stopped:
         body.send(3)
     assert stopped.value.value == (6, ["a", "b"])
+
+
+NEW_IN_3_12 = """
+class Shop:
+    def order[T: int](self, number: T, *rest: T) -> T:
+        type Pair = tuple[T, Pair]
+        def twice[S](value: S = (yield "default")) -> tuple[S, T]:
+            return value, number
+        got = yield str(T), Pair.__name__, f"{f"{number}" + "x"}"
+        return twice(), twice(got), rest
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the syntax is new in 3.12")
+def test_functions_with_types_as_parameters_are_captured(tmp_path: Path) -> None:
+    path = tmp_path / "shops.py"
+    path.write_text(NEW_IN_3_12)
+    shop = load_module("shops", str(path)).Shop()
+    with pytest.raises(Refused, match="local 'Pair' of type TypeAliasType cannot be pickled"):
+        trace(adopt(shop.order(1, 2)), numbers, captured)
+    assert trace(adopt(shop.order(1, 2)), numbers) == trace(shop.order(1, 2), numbers)
+    path.write_text(NEW_IN_3_12.replace("type Pair = tuple[T, Pair]", "Pair = int"))
+    shop = load_module("shops", str(path)).Shop()
+    assert trace(adopt(shop.order(1, 2)), numbers, captured) == trace(shop.order(1, 2), numbers)

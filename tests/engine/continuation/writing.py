@@ -126,14 +126,15 @@ class Writer:
         return self.filled(FORMS[self.choose(len(FORMS))], depth - 1)
 
     def filled(self, form: str, depth: int = 2) -> str:
-        """What stands for expressions (E), those without parts (L), variables (V) and numbers (#) replaced."""
+        """E is an expression, L one without parts, V a variable, W one that no function shares, # a number."""
         kinds: dict[str, Callable[[], object]] = {
             "E": lambda: self.e(depth),
             "L": lambda: self.e(0),
             "V": self.name,
+            "W": lambda: "bc"[self.choose(2)],
             "#": self.number,
         }
-        return re.sub(r"\b[ELV]\b|#", lambda found: str(kinds[found.group()]()), form)
+        return re.sub(r"\b[ELVW]\b|#", lambda found: str(kinds[found.group()]()), form)
 
 
 Leaf = Callable[[Writer], str]
@@ -233,6 +234,9 @@ def _for(writer: Writer, indent: int, depth: int) -> None:
         "ones(E)",
         "sorted({1: E, 2: 3}.items())",
         "enumerate('ab')",
+        "enumerate(ones(E))",
+        "map(abs, ones(E))",
+        "(number * 2 for number in [L, L] if number)",
         "iter([E, 1])",
     )
     target = ("V", "x", "thing.value", "table[E % 3]", "thing[(E)]")
@@ -378,6 +382,7 @@ SIMPLE: tuple[Statement, ...] = (
     _line("assert E < 9, E"),
     _line("assert E, E"),
     _line("del table[E % 3]"),
+    _line("del W"),
     _line("yield"),
     _line("yield E"),
     _line("V = yield E"),
