@@ -107,7 +107,7 @@ class Registration:
             with contextlib.suppress(ContinuumError):
                 if tenure is not None:
                     with self._store.view() as view:
-                        batches.append(resign(view, tenure, self._ledger.results))
+                        batches.append(resign(view, tenure, self._ledger.results, self._ledger.limits))
                 self._store.commit(batches)
             self._hold.release()
 
@@ -203,7 +203,7 @@ class Lease:
     def _rest(self) -> None:
         self._rest_due = None
         tenure, self.tenure = self.tenure, self._new_tenure()
-        plan = partial(resign, tenure=tenure, results=self._ledger.results)
+        plan = partial(resign, tenure=tenure, results=self._ledger.results, limits=self._ledger.limits)
         self._submit(lambda view: [(plan(view), None)], lambda job: None)
 
     def end(self) -> None:
