@@ -6,6 +6,7 @@ result in a store, and replays the record after a restart. Where things are:
 * :mod:`continuum.commands`: what a workflow may yield; :mod:`continuum.steps` and :mod:`continuum.branches` have
   the commands that those are about
 * :mod:`continuum.workflow`: the decorator, Invocation, the registry
+* :mod:`continuum.limit`: how much of something may be done at a time
 * :mod:`continuum.context`: what code can know of the run that it belongs to
 * :mod:`continuum.errors`: every error, its tree drawn on top
 * :mod:`continuum.blocking`, :mod:`continuum.host`: Engine and AsyncEngine
@@ -49,6 +50,7 @@ from continuum.description import Description, HistoryStep, Kept
 from continuum.errors import *  # noqa: F403 - the tree of errors is public as a whole
 from continuum.errors import __all__ as _errors
 from continuum.host import AsyncEngine
+from continuum.limit import Limit
 from continuum.runs import AsyncRun
 from continuum.workflow import Invocation, Workflow, workflow
 
@@ -71,6 +73,7 @@ __all__ = [
     "HistoryStep",
     "Invocation",
     "Kept",
+    "Limit",
     "Log",
     "Map",
     "Now",

@@ -157,11 +157,14 @@ class Client:
         self.poke()
 
     async def _call_waiters(self, run_id: str) -> None:
-        """Wake the runs that wait for a step which this one, that has ended without a worker, had taken."""
+        """Wake the runs that wait for what this one, that has ended without a worker, had taken."""
         results = self.ledger.results
         for part in await self.read(partial(results.left, run_id=run_id)):
             await self.ask(partial(results.conclude, part_key=part))
             await self.ask(partial(results.call, part_key=part, stamp=self.stamps.next()))
+        limits = self.ledger.limits
+        for digest in await self.read(limits.lines):
+            await self.ask(partial(limits.call, digest=digest, now=self._clock(), stamp=self.stamps.next()))
 
     async def retry(self, run_id: str) -> None:
         """Let a failed run go on."""

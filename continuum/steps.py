@@ -14,6 +14,7 @@ from continuum.checks import check_positive, check_text, check_yielded
 from continuum.command import Command, fill
 from continuum.durations import Duration
 from continuum.errors import BadArguments, BadValue
+from continuum.limit import Limit
 from continuum.retry import Retry
 from continuum.workflow import Invocation, Workflow
 
@@ -41,6 +42,7 @@ class StepOptions:
     at_most_once: bool = False
     cache: int | None = None
     once: str | None = None
+    limit: Limit | None = None
 
     def merged(
         self,
@@ -52,6 +54,7 @@ class StepOptions:
         at_most_once: bool | None,
         cache: Duration | None,
         once: str | None,
+        limit: Limit | None,
     ) -> StepOptions:
         """These options with every one replaced that is given. Raises BadValue for a bad one."""
         if retry is not None and not isinstance(retry, Retry):
@@ -60,16 +63,18 @@ class StepOptions:
             raise BadValue(f"executor must be one of {', '.join(_EXECUTORS)}, not {executor!r}")
         if compensate is not None:
             check_step(compensate)
-        limit = self.timeout if timeout is None else check_positive(timeout, "timeout")
+        if limit is not None and not isinstance(limit, Limit):
+            raise BadValue(f"limit must be a Limit, such as Limit(concurrency=3), not {limit!r}")
         return StepOptions(
             retry=self.retry if retry is None else retry,
-            timeout=limit,
+            timeout=self.timeout if timeout is None else check_positive(timeout, "timeout"),
             compensate=self.compensate if compensate is None else compensate,
             key=self.key if key is None else check_text(key, "key"),
             executor=self.executor if executor is None else executor,
             at_most_once=self.at_most_once if at_most_once is None else bool(at_most_once),
             cache=self.cache if cache is None else check_positive(cache, "cache"),
             once=self.once if once is None else check_text(once, "once"),
+            limit=self.limit if limit is None else limit,
         )
 
 
@@ -94,6 +99,9 @@ class Save(Command[T_co]):
     the same name, function and arguments. `once` is a key: of all steps with that key one is performed, the
     others wait for its result; if it fails for good, the next one is performed. With both, the key is free
     again after that time. A shared result is undone by the run that made it.
+
+    `limit`, a :class:`Limit`, bounds how many attempts at steps of that name are under way at a time, and how
+    many begin in a time, in all runs and workers of the store; the others wait for their turn.
 
     Gives back what `fn` returned; raises what it raised. Raises BadValue for bad options, BadArguments for
     those that there are not.
@@ -121,6 +129,7 @@ class Save(Command[T_co]):
         at_most_once: bool | None = None,
         cache: Duration | None = None,
         once: str | None = None,
+        limit: Limit | None = None,
     ) -> None: ...
 
     @overload
@@ -137,6 +146,7 @@ class Save(Command[T_co]):
         at_most_once: bool | None = None,
         cache: Duration | None = None,
         once: str | None = None,
+        limit: Limit | None = None,
     ) -> None: ...
 
     def __init__(
@@ -152,6 +162,7 @@ class Save(Command[T_co]):
         at_most_once: bool | None = None,
         cache: Duration | None = None,
         once: str | None = None,
+        limit: Limit | None = None,
         **unknown: Any,
     ) -> None:
         plain = type(fn) is FunctionType and not fn.__code__.co_flags & _GENERATOR_FLAGS  # what most steps are
@@ -167,7 +178,7 @@ class Save(Command[T_co]):
             if isinstance(argument, Command):
                 check_yielded(args, f"an argument of Save {name!r}")
         options = getattr(fn, _ATTACHED, _DEFAULTS)
-        given = (retry, timeout, compensate, key, executor, at_most_once, cache, once)
+        given = (retry, timeout, compensate, key, executor, at_most_once, cache, once, limit)
         if given != _NOTHING_GIVEN:
             options = options.merged(*given)
             if cache is not None:
@@ -178,7 +189,7 @@ class Save(Command[T_co]):
         fill(self, "options", options)
 
 
-_NOTHING_GIVEN: Final = (None,) * 8
+_NOTHING_GIVEN: Final = (None,) * 9
 
 
 @overload
@@ -196,6 +207,7 @@ def step(
     at_most_once: bool | None = None,
     cache: Duration | None = None,
     once: str | None = None,
+    limit: Limit | None = None,
 ) -> Callable[[F], F]: ...
 
 
@@ -211,6 +223,7 @@ def step(
     at_most_once: bool | None = None,
     cache: Duration | None = None,
     once: str | None = None,
+    limit: Limit | None = None,
 ) -> Any:
     """Attach defaults for Save to a function, which stays an ordinary function. Bare, it attaches none.
 
@@ -219,7 +232,7 @@ def step(
     >>> Save(charge, "ord-1").options.retry.attempts
     5
     """
-    options = _DEFAULTS.merged(retry, timeout, compensate, key, executor, at_most_once, cache, once)
+    options = _DEFAULTS.merged(retry, timeout, compensate, key, executor, at_most_once, cache, once, limit)
 
     def attach(fn: F) -> F:
         check_step(fn)

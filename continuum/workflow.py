@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, ParamSpec, SupportsIndex, TypeVar, ove
 
 from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadArguments, BadValue, NotAWorkflow, UnknownWorkflow
+from continuum.limit import Limit
 from continuum.place import place
 
 __all__ = ["Invocation", "Registry", "Workflow", "workflow"]
@@ -58,6 +59,7 @@ class Workflow(Generic[P, R]):
         queue: str | None = None,
         timeout: Duration | None = None,
         compensate_on_failure: bool = False,
+        limit: Limit | None = None,
         history: Literal["forever", "since_continuation"] = "forever",
     ) -> None:
         _check_function(function)
@@ -67,6 +69,9 @@ class Workflow(Generic[P, R]):
         self.queue = None if queue is None else _checked_label(queue, "the queue of a workflow")
         self.timeout = None if timeout is None else nanoseconds(timeout, "workflow(timeout=)")
         self.compensate_on_failure = compensate_on_failure
+        if limit is not None and not isinstance(limit, Limit):
+            raise BadValue(f"workflow(limit=) must be a Limit, such as Limit(concurrency=3), not {limit!r}")
+        self.limit = limit
         if history not in ("forever", "since_continuation"):
             raise BadValue(f"workflow(history=) must be 'forever' or 'since_continuation', not {history!r}")
         self.history = history
@@ -130,6 +135,7 @@ def workflow(
     queue: str | None = None,
     timeout: Duration | None = None,
     compensate_on_failure: bool = False,
+    limit: Limit | None = None,
     history: Literal["forever", "since_continuation"] = "forever",
 ) -> Callable[[Callable[P, Body[R]]], Workflow[P, R]]: ...
 
@@ -142,7 +148,8 @@ def workflow(
     `name` is how runs refer to it (default: the function's own name), `version` a label that a worker
     must have to take a run, `queue` where its runs wait unless start says otherwise, `timeout` a
     deadline for each run (seconds, a timedelta, or text such as ``"2h"``). With
-    `compensate_on_failure` a run that fails undoes its saved steps and ends as reverted. With
+    `compensate_on_failure` a run that fails undoes its saved steps and ends as reverted. `limit`, a
+    :class:`Limit`, bounds how many runs of it have begun and not ended, and how many begin in a time. With
     ``history="since_continuation"`` the history behind each continuation is deleted.
 
     Raises NotAWorkflow for anything but a plain generator function, BadValue for a bad option.

@@ -20,6 +20,7 @@ from continuum import (
     Count,
     Ensure,
     Handle,
+    Limit,
     Log,
     Map,
     Now,
@@ -110,6 +111,7 @@ LEAVES = (
     "start",
     "send",
     "shared",
+    "limited",
     "now",
     "compact",
     "revert",
@@ -235,6 +237,10 @@ def _shared(node: Node, scope: Scope) -> Body:
     return (yield Save(perform, FAILURES[node.number], retry=Retry(2, delay=1), compensate=compensate, once="key"))
 
 
+def _limited(node: Node, scope: Scope) -> Body:
+    return (yield Save(perform, FAILURES[node.number], retry=Retry(2, delay=1), limit=Limit(2)))
+
+
 def _hurried(node: Node, scope: Scope) -> Body:
     return (yield Save(perform, FAILURES[node.number], retry=Retry(9, delay=1, max_elapsed=node.number + 1)))
 
@@ -332,6 +338,7 @@ _ROWS: dict[str, Callable[[Node, Scope], Body]] = {
     "steps": _steps,
     "uncertain": _uncertain,
     "shared": _shared,
+    "limited": _limited,
     "hurried": _hurried,
     "sleep": _plain(lambda node: Sleep(node.number)),
     "receive": _receive,

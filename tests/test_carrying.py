@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hosts import TOO_LONG, OpenEngine, dump, eventually
 
-from continuum import Call, Compact, ContinueUsing, Engine, Map, Receive, Save, Sleep, Start, Workflow, workflow
+from continuum import Call, Compact, ContinueUsing, Engine, Limit, Map, Receive, Save, Sleep, Start, Workflow, workflow
 from continuum.errors import CompactRefused, RunExists, RunFailed, RunReverted, UnknownWorkflow, UnpicklableValue
 from continuum.store import keys
 
@@ -498,3 +498,26 @@ def test_a_history_that_was_deleted_is_gone_for_the_code_that_came(open_engine: 
         with open_engine(compacting):
             assert run.result(TOO_LONG) == "the end"
     assert NOTES == ["before"]
+
+
+def test_a_limit_travels_with_the_code(open_engine: OpenEngine, where: str) -> None:
+    @workflow(limit=Limit(1))
+    def counted(name: str) -> Any:
+        if name == "first":
+            yield ContinueUsing(goes_on("first"))
+        return (yield Receive("go"))
+
+    @workflow(limit=Limit(1))
+    def goes_on(name: str) -> Any:
+        return (yield Receive("go"))
+
+    with open_engine(work=False) as client:
+        runs = [client.start(counted(name), id=name) for name in ("first", "second", "third")]
+        with open_engine(carried=True) as engine:
+            engine.until_idle()
+            assert [run.status() for run in runs] == ["waiting", "waiting", "pending"]
+            for run in runs:
+                run.send("go", run.id)
+            assert [run.result(TOO_LONG) for run in runs] == ["first", "second", "third"]
+            engine.until_idle()
+    assert [key for key, _ in dump(where) if key[:2] in (b"fr", b"fs", b"fw")] == []

@@ -23,6 +23,7 @@ from continuum import (
     Ensure,
     Handle,
     InvalidId,
+    Limit,
     Log,
     Map,
     NotAWorkflow,
@@ -248,6 +249,15 @@ REFUSED: dict[str, Any] = {
     "a started child that has no time": lambda: Start(order(), timeout=0),
     "a child that ends before it begins": lambda: Call(order(), timeout=-1),
     "a map of no function": lambda: Map(5, ["a"]),
+    "a limit without a number": lambda: Limit(),
+    "a limit of none": lambda: Limit(0),
+    "a limit of true": lambda: Limit(True),
+    "a limit of half": lambda: Limit(rate=0.5),  # type: ignore[arg-type]
+    "a limit in no time": lambda: Limit(rate=1, per=0),
+    "a limit in bad time": lambda: Limit(rate=1, per="5m x"),
+    "a limit without a name": lambda: Limit(1, name=""),
+    "a number as a limit": lambda: Save(charge, "a", limit=3),  # type: ignore[call-overload]
+    "a number as the limit of a workflow": lambda: workflow(limit=3)(order.function),  # type: ignore[arg-type]
     "no attempts": lambda: Retry(0),
     "half an attempt": lambda: Retry(1.5),
     "a negative delay": lambda: Retry(delay=-1),

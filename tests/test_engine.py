@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from hosts import TOO_LONG, OpenEngine, eventually
 
-from continuum import Invocation, Log, Now, Publish, Random, Receive, Save, Sleep, Uuid4, workflow
+from continuum import Invocation, Log, Map, Now, Publish, Random, Receive, Save, Sleep, Uuid4, workflow
 from continuum.errors import RunFailed
 
 
@@ -411,6 +411,33 @@ def test_runs_of_higher_priority_are_taken_first_and_equal_ones_in_order(open_en
     priorities = [("a", 0), ("b", 5), ("c", -3), ("d", 5), ("e", 0)]
     order_of(open_engine, [(notes(name), {"priority": priority}) for name, priority in priorities], notes)
     assert order == ["b", "d", "a", "e", "c"]
+
+
+def test_a_run_with_many_steps_keeps_no_other_waiting(open_engine: OpenEngine) -> None:
+    order: list[str] = []
+    gate = threading.Event()
+
+    def note(name: str) -> None:
+        order.append(name)
+        assert gate.wait(TOO_LONG)
+
+    @workflow
+    def much() -> Any:
+        yield Map(note, ["much"] * 50)
+
+    @workflow
+    def little() -> Any:
+        yield Save(note, "little")
+
+    with open_engine(much, little, concurrency=1) as engine:
+        runs = [engine.start(much())]
+        eventually(lambda: order)
+        runs.append(engine.start(little()))
+        eventually(lambda: runs[1].status() == "running")
+        gate.set()
+        for run in runs:
+            run.result(TOO_LONG)
+    assert "little" in order[:4]
 
 
 @pytest.mark.every_store

@@ -28,7 +28,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     "continuum.journal": (),
     "continuum.stamps": (),
     "continuum.durations": ("continuum.errors",),
-    "continuum.workflow": ("continuum.durations", "continuum.errors", "continuum.place"),
+    "continuum.limit": ("continuum.durations", "continuum.errors"),
+    "continuum.workflow": ("continuum.durations", "continuum.errors", "continuum.limit", "continuum.place"),
     "continuum.retry": ("continuum.durations", "continuum.errors"),
     "continuum.place": (),
     "continuum.context": ("continuum.errors",),
@@ -37,8 +38,8 @@ ARROWS: dict[str, tuple[str, ...]] = {
     ),
     "continuum.command": ("continuum.errors", "continuum.place"),
     "continuum.steps": (
-        "continuum.checks", "continuum.command", "continuum.durations", "continuum.errors", "continuum.retry",
-        "continuum.workflow",
+        "continuum.checks", "continuum.command", "continuum.durations", "continuum.errors", "continuum.limit",
+        "continuum.retry", "continuum.workflow",
     ),
     "continuum.branches": (
         "continuum.checks", "continuum.command", "continuum.errors", "continuum.steps", "continuum.workflow",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from continuum.engine.limiting import SlotFreed, Slots
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import (
     CancelChild,
@@ -27,6 +28,7 @@ from continuum.engine.machine.requests import (
     SendEvent,
     Settle,
     StartChild,
+    TakeSlot,
 )
 from continuum.engine.sharing import PartOver, Shares
 from continuum.errors import UsageError
@@ -35,6 +37,7 @@ from continuum.store import keys
 from continuum.store.carried import Carried, pack
 from continuum.store.codec import Codec
 from continuum.store.ends import end_of
+from continuum.store.limits import Asker, bound_of_workflow
 from continuum.store.payload import this_python
 from continuum.store.protocol import Batch
 from continuum.store.records import Address, Continuation, Refusal, RunEnd, RunRecord, RunState
@@ -59,7 +62,7 @@ class Left:
     note: bytes
 
 
-Effect: TypeAlias = Request | PartOver | Left
+Effect: TypeAlias = Request | PartOver | SlotFreed | Left
 """What is done once the batch is committed."""
 
 
@@ -77,6 +80,7 @@ class Active:
         self.sent: dict[Position, tuple[str, str]] = {}  # run and message id of events under way
         self.ended = False  # nothing more may be fed to it
         self.shares: Shares | None = None  # its steps whose results are shared, where there have been any
+        self.slots: Slots | None = None  # of its steps that have a limit, where there have been any
         self.upkeep: Upkeep | None = None  # what is known of its continuation
         self.keep_at = NEVER  # how many entries there are when that is to be seen to
         self.dropping: list[Position] = []  # commands that wait for the history to be deleted
@@ -98,6 +102,7 @@ class Active:
         self._effects: list[Effect] = []
         self._opening: Sequence[Entry] = ()  # of its journal as another workflow
         self._code: bytes | None = None  # that it carries as such, if it is something else
+        self._limited = False  # as such it has to wait for its turn
 
     @property
     def busy(self) -> bool:
@@ -194,6 +199,8 @@ class Active:
             self._worklist.forget_sent(self.batch, *self.sent.pop(entry.position))
         elif self.shares is not None and entry.kind is Kind.SAVE:
             self._effects += self.shares.end(self.batch, entry)
+        if self.slots is not None and entry.kind in _OF_ATTEMPTS:
+            self._effects += self.slots.end(self.batch, entry.position)
 
     def _publish(self, request: PublishState) -> None:
         assert request.data is not None, "the machine of a run is given the codec"
@@ -229,6 +236,7 @@ class Active:
                 self._settle(Settle(Status.FAILED, Failure(error)))
                 return
         self.successor, self._opening = successor, request.opening
+        self._limited = not same and workflow.limit is not None
         self.ended = True
 
     def _settle(self, request: Settle) -> None:
@@ -238,7 +246,7 @@ class Active:
     def _mismatch(self, request: Mismatch) -> None:
         self.block(str(request.error))
 
-    def _set_to_work(self, request: RunStep | LookUp | StartChild | SendEvent) -> None:
+    def _set_to_work(self, request: RunStep | LookUp | TakeSlot | StartChild | SendEvent) -> None:
         self.in_flight.add(request.position)
         self._effects.append(request)
 
@@ -246,6 +254,12 @@ class Active:
         if self.shares is None:
             self.shares = Shares(self.record, self._worklist.results, self._worklist.codec)
         self.shares.begin(request)
+        self._set_to_work(request)
+
+    def _take_slot(self, request: TakeSlot) -> None:
+        if self.slots is None:
+            self.slots = Slots(self.record, self._worklist)
+        self.slots.begin(request)
         self._set_to_work(request)
 
     def _call_off(self, request: CancelStep) -> None:
@@ -305,6 +319,7 @@ class Active:
             waiting = replace(self.state, status=Status.WAITING, updated=now, waiting_for="a worker")
             self._worklist.change(self.batch, self.record, self.state, waiting)
             self._worklist.release(self.batch, self.record, call=True)
+            self._give_slots_back()
         else:
             self._put_state(now)
             self._worklist.release(self.batch, self.record)
@@ -315,12 +330,22 @@ class Active:
             self._put_end(self.settlement)
         elif self.successor is not None:
             note = self._worklist.hand_over(
-                self.batch, self.record, self.state, self.successor, self._opening, now, self._code
+                self.batch,
+                self.record,
+                self.state,
+                self.successor,
+                self._opening,
+                now,
+                self._code,
+                limited=self._limited,
             )
             self._leave(note)
+            if self.successor.workflow != self.record.workflow:
+                self._give_own_back()
         elif self.blocked is not None:
             self._change(Status.BLOCKED, now, reason=self.blocked, rewind=self.state.rewind)
             self._worklist.release(self.batch, self.record)
+            self._give_slots_back()
             self.batch.notify = True  # a worker that came meanwhile may have fitting code
         elif self.in_flight:
             got_on = self.state.crashes and self.number > self._numbered_from
@@ -339,6 +364,20 @@ class Active:
             self._worklist.forget_continuation(self.batch, self.id)
         if self.shares is not None:
             self._effects += self.shares.give_up(self.batch)
+        self._give_slots_back()
+        self._give_own_back()
+
+    def _give_own_back(self) -> None:
+        """The slot by which it was let begin, if its workflow has a limit."""
+        carried = self.carried
+        bound = bound_of_workflow(carried.workflow) if carried else self._worklist.bound_of(self.record.workflow)
+        if bound is not None and bound.concurrency is not None:
+            self._worklist.give_back(self.batch, Asker.of(self.record), bound)
+            self._effects.append(SlotFreed(bound.digest))
+
+    def _give_slots_back(self) -> None:
+        if self.slots is not None:
+            self._effects += self.slots.end_all(self.batch)
 
     def _wait(self, now: int) -> None:
         wake, waiting_for = self.machine.next_due(), self.machine.waiting_for()
@@ -353,6 +392,8 @@ class Active:
         self.state = state
 
 
+_OF_ATTEMPTS: Final = frozenset({Kind.SAVE, Kind.ATTEMPT})
+
 _GATHER: Final[dict[type, Callable[[Active, Any], None]]] = {
     Entry: Active._append,
     PublishState: Active._publish,
@@ -362,6 +403,7 @@ _GATHER: Final[dict[type, Callable[[Active, Any], None]]] = {
     Mismatch: Active._mismatch,
     RunStep: Active._set_to_work,
     LookUp: Active._look_up,
+    TakeSlot: Active._take_slot,
     StartChild: Active._set_to_work,
     SendEvent: Active._set_to_work,
     CancelStep: Active._call_off,

@@ -17,16 +17,19 @@ from uuid import UUID
 from continuum.context import Context
 from continuum.durations import NANOSECONDS
 from continuum.engine.active import Active, Effect, Left
+from continuum.engine.limiting import Limiting, SlotFreed
 from continuum.engine.machine.requests import (
     CancelChild,
     CancelStep,
     ChildDone,
     EmitLog,
+    FreeSlot,
     LookUp,
     RunStep,
     SendDone,
     SendEvent,
     StartChild,
+    TakeSlot,
     WakeAt,
 )
 from continuum.engine.sharing import PartOver, Sharing
@@ -54,6 +57,7 @@ class Effects:
         self._scheduler = scheduler
         self._ledger = scheduler.ledger
         self.sharing = Sharing(scheduler)
+        self.limiting = Limiting(scheduler)
 
     def perform(self, active: Active, effects: Sequence[Effect]) -> None:
         """Carry out effects of a run."""
@@ -69,7 +73,7 @@ class Effects:
         timeout = None if options.timeout is None else options.timeout / NANOSECONDS
         key = (active, request.position)
         context = partial(_context, active.record, request)
-        task = Task(key, command.fn, command.args, options.executor, timeout, command.name, context)
+        task = Task(key, command.fn, command.args, options.executor, timeout, command.name, context, active)
         self._scheduler.performer.perform(task)
 
     def _look_up(self, active: Active, request: LookUp) -> None:
@@ -77,6 +81,15 @@ class Effects:
 
     def _part_over(self, active: Active, effect: PartOver) -> None:
         self.sharing.conclude(effect.part)
+
+    def _take_slot(self, active: Active, request: TakeSlot) -> None:
+        self.limiting.ask(active, request)
+
+    def _free_slot(self, active: Active, request: FreeSlot) -> None:
+        self.limiting.release(active, request)
+
+    def _slot_freed(self, active: Active, effect: SlotFreed) -> None:
+        self.limiting.call(effect.digest)
 
     def _cancel_step(self, active: Active, request: CancelStep) -> None:
         self._scheduler.performer.cancel((active, request.position))
@@ -210,6 +223,9 @@ _ROWS: Final[dict[type, Callable[[Effects, Active, Any], None]]] = {
     RunStep: Effects._run_step,
     LookUp: Effects._look_up,
     PartOver: Effects._part_over,
+    TakeSlot: Effects._take_slot,
+    FreeSlot: Effects._free_slot,
+    SlotFreed: Effects._slot_freed,
     CancelStep: Effects._cancel_step,
     WakeAt: Effects._wake_at,
     EmitLog: Effects._emit_log,

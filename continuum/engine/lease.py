@@ -111,7 +111,7 @@ class Registration:
         """The worker ends, and its tenure with it. A store that cannot be written any more is let be."""
         with contextlib.suppress(ContinuumError):
             with self._store.view() as view:
-                batch = resign(view, self.tenure, self._ledger.results)
+                batch = resign(view, self.tenure, self._ledger.results, self._ledger.limits)
             self._store.commit([batch, strike_off(self.worker)])
         self._hold.release()
 
@@ -207,7 +207,7 @@ class Lease:
 
     def _rest(self) -> None:
         self._rest_due = None
-        plan = partial(resign, tenure=self.tenure, results=self._ledger.results)
+        plan = partial(resign, tenure=self.tenure, results=self._ledger.results, limits=self._ledger.limits)
         self._registration.next_tenure()
         self._submit(lambda view: [(plan(view), None)], lambda job: None)
 

@@ -20,7 +20,7 @@ from continuum.store.ends import outcome_of
 from continuum.store.ledger import CRASHES
 from continuum.store.protocol import Batch, View
 from continuum.store.tenure import Roll, Tenure, call_roll
-from continuum.store.worklist import Look, Nudge, Taken, Worklist
+from continuum.store.worklist import Look, Nudge, Queued, Taken, Worklist
 
 if TYPE_CHECKING:
     from continuum.engine.scheduler import Scheduler
@@ -166,9 +166,7 @@ class Lookout:
         self._orphans |= look.orphans and (look.lost or look.more or look.shied or refused)
         self._looked(look, answers)
         self._lease.see(look.roll)
-        if look.next_timer is not None and (self._timer_due is None or look.next_timer < self._timer_due):
-            self._timer_due = look.next_timer
-            self._scheduler.timers.add(look.next_timer, None)
+        self._plan_look(look.next_timer)
         for child, end in look.ends:
             for active, position in self._foreign.pop(child, ()):
                 outcome = outcome_of(active.codec, child, end)
@@ -182,6 +180,9 @@ class Lookout:
                 case Taken() if applied:
                     if look.tenure is self._lease.tenure:  # what a tenure had that is over is an orphan
                         self._take_up(answer, look)
+                case Queued() if applied:
+                    self._scheduler.queued(answer)
+                    self._plan_look(answer.wake)
                 case Nudge():
                     self._scheduler.nudge(answer)
                 case _ if not applied:
@@ -195,3 +196,9 @@ class Lookout:
         active = self._scheduler.take_up(taken)
         if active is not None and active.crashes:
             self._risks[active] = look.now
+
+    def _plan_look(self, due: int | None) -> None:
+        """Have the store looked at when a timer in it is due."""
+        if due is not None and (self._timer_due is None or due < self._timer_due):
+            self._timer_due = due
+            self._scheduler.timers.add(due, None)

@@ -27,7 +27,7 @@ from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
 from continuum.engine.lease import Lease, Registration
 from continuum.engine.lookout import Lookout
-from continuum.engine.machine.requests import Event, StepDone, TimerFired
+from continuum.engine.machine.requests import Event, LookUp, StepDone, TakeSlot, TimerFired
 from continuum.engine.steps import Performer
 from continuum.engine.sweeper import Sweeper
 from continuum.engine.timers import Timers
@@ -36,10 +36,11 @@ from continuum.mailbox import Mailbox
 from continuum.stamps import Stamps
 from continuum.store.committer import Committer, Job
 from continuum.store.ledger import Ledger
+from continuum.store.limits import Bound, bound_of_workflow
 from continuum.store.protocol import Batch, Store
 from continuum.store.records import Continuation, RunEnd, RunRecord
 from continuum.store.tenure import Claim
-from continuum.store.worklist import Nudge, Taken, Worklist
+from continuum.store.worklist import Nudge, Queued, Taken, Worklist
 from continuum.workflow import Registry
 
 __all__ = ["Call", "Scheduler"]
@@ -47,8 +48,8 @@ __all__ = ["Call", "Scheduler"]
 logger = logging.getLogger("continuum.engine")
 
 Call = Callable[[], object]
-Timer = tuple[RunId, Position] | RunId | None
-"""A run's own timer, a run that may leave memory, or a look into the store."""
+Timer = tuple[RunId, Position] | RunId | bytes | None
+"""A run's own timer, a run that may leave memory, the line of a limit, or a look into the store."""
 
 Closed = tuple[Active, list[Effect], bool]
 """A run, the effects that are due once its batch is committed, and whether this batch is its last."""
@@ -107,7 +108,7 @@ class Scheduler:
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
         self._takes_carried = carried
-        self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._load)
+        self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._bound_of, self._load)
         self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
         self.lease = Lease(store, committer, ledger, registration, lease, lost=self.lose_all, left=self._inherit)
         self.sweeper = Sweeper(committer)
@@ -197,6 +198,8 @@ class Scheduler:
 
         :meth:`begin` is to be called for it once it has been started, or could not be.
         """
+        if self._bound_of(record.workflow) is not None:
+            return None
         room = LINE - len(self._line) - self._reserved
         full = room <= 0 or self._draining or self._lookout.crowded
         if full or not self.lease.tenure.enlisted or not self._worklist.takes(record):
@@ -226,18 +229,20 @@ class Scheduler:
 
     def _idle(self) -> bool:
         at_work = self._committing or self._touched or self._landed or self._durable or self._busy or self._line
-        done = self._lookout.idle and self.lease.idle
-        return done and not (at_work or self._effects.sharing.at_work or self.keeping.at_work)
+        beside = self._effects.sharing.at_work or self._effects.limiting.at_work or self.keeping.at_work
+        return self._lookout.idle and self.lease.idle and not (at_work or beside)
 
     def _at_work(self) -> bool:
         """Whether this worker has, or is about to have, anything in hand that others would have to go on with."""
         in_hand = self._memory or self._line or self._reserved or self._lookout.looking
-        return bool(in_hand) or self._effects.sharing.at_work or self.sweeper.at_work
+        beside = self._effects.sharing.at_work or self._effects.limiting.at_work or self.sweeper.at_work
+        return bool(in_hand) or beside
 
     def _inherit(self) -> None:
         """Go on with what workers have left that are gone."""
         self._lookout.orphaned()
         self._effects.sharing.inherit()
+        self._effects.limiting.inherit()
         self.sweeper.inherit()
 
     def _leave(self) -> None:
@@ -254,6 +259,9 @@ class Scheduler:
         name, version, *python = label.split("\0")
         known = self._registry.get(name)
         return (known is not None and known.version == version) or (self._takes_carried and bool(python))
+
+    def _bound_of(self, name: str) -> Bound | None:
+        return bound_of_workflow(self._registry.get(name))
 
     def _load(self, record: RunRecord, continuation: Continuation) -> object:
         return self.keeping.load(record, continuation)
@@ -283,6 +291,10 @@ class Scheduler:
         self.touch(active)
         return active
 
+    def queued(self, queued: Queued) -> None:
+        """A run that may not begin yet waits in line."""
+        self._effects.limiting.look_later(queued.digest, queued.again)
+
     def nudge(self, nudge: Nudge) -> None:
         """Something came for a run that is in memory."""
         if nudge.run_id in self._line:
@@ -296,10 +308,14 @@ class Scheduler:
         active.batch.deletes.extend(nudge.ready)
         self._intake.deliver(active, nudge.messages, self.clock())
         if active.shares is not None and not active.ended:
-            looked_up = active.shares.leave_line()
-            active.in_flight.update(request.position for request in looked_up)
-            self._effects.perform(active, looked_up)
+            self._ask_again(active, active.shares.leave_line())
+        if active.slots is not None and not active.ended:
+            self._ask_again(active, active.slots.leave_line())
         self.touch(active)
+
+    def _ask_again(self, active: Active, requests: Sequence[LookUp | TakeSlot]) -> None:
+        active.in_flight.update(request.position for request in requests)
+        self._effects.perform(active, requests)
 
     # Feeding
 
@@ -323,7 +339,7 @@ class Scheduler:
         return self._runs.get(active.id) is active and not active.ended
 
     def await_other(self, active: Active, position: Position) -> None:
-        """Another run is at work on what the command asks for; this one is looked at when that is over."""
+        """The command waits for other runs, and holds no slot meanwhile; this one is looked at when it may go on."""
         if self.goes_on(active):
             active.in_flight.discard(position)
             self.touch(active)
@@ -362,6 +378,8 @@ class Scheduler:
             match timer:
                 case None:
                     self._lookout.timer_came()
+                case bytes():
+                    self._effects.limiting.look(timer, now)
                 case (run_id, position):
                     active = self._runs.get(run_id)
                     if active is not None and not active.ended:

@@ -1,6 +1,6 @@
 """Performing steps: on the loop, on threads, in processes, a bounded number at a time.
 
-A step takes off at once or waits in a queue for a place; its outcome is
+A step takes off at once or waits for a place, for which runs take turns; its outcome is
 posted when it lands. All bookkeeping happens on the loop: threads only run the function, encode what
 it gave and put both into a mailbox, which is emptied in batches by the one task that also watches the
 timeouts of what cannot be cancelled from inside.
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from typing import Any, Literal, Self, TypeAlias
 
@@ -30,6 +29,7 @@ from continuum.engine.deadlines import Deadlines
 from continuum.engine.processes import Call, Processes
 from continuum.engine.tasks import Tasks
 from continuum.engine.threads import Threads
+from continuum.engine.turns import Turns
 from continuum.errors import StepTimeout
 from continuum.journal import Outcome
 from continuum.mailbox import Mailbox
@@ -48,6 +48,7 @@ class Task:
     """A step to be performed. Without an `executor` async functions run on the loop, others on a thread.
 
     `key` is unique among those in hand; `timeout` is in seconds; `context` makes what the step can know of itself.
+    Those of one `owner` begin in order; owners take turns.
     """
 
     # What has become of it; for the performer alone.
@@ -66,6 +67,7 @@ class Task:
         timeout: float | None = None,
         name: str = "step",
         context: Callable[[], Context] = _nobodys,
+        owner: Hashable = None,
     ) -> None:
         self.key = key
         self.fn = fn
@@ -74,6 +76,7 @@ class Task:
         self.timeout = timeout
         self.name = name
         self.context = context
+        self.owner = owner
 
 
 class Performer:
@@ -87,7 +90,7 @@ class Performer:
         self._codec = codec
         self._concurrency = concurrency
         self._in_hand: dict[Hashable, Task] = {}
-        self._queue: deque[Task] = deque()
+        self._queue: Turns[Task] = Turns()
         self._in_flight = 0
         self._taking = True
         self._empty: anyio.Event | None = None
@@ -121,16 +124,14 @@ class Performer:
             self._threads.close()
             await on_thread(self._processes.close)
 
-    def perform(self, task: Task, *, urgent: bool = False) -> None:
-        """Start the task, or queue it if `concurrency` steps are in flight: at the front if it is urgent."""
+    def perform(self, task: Task) -> None:
+        """Start the task, or queue it if `concurrency` steps are in flight."""
         assert task.key not in self._in_hand, f"step {task.key!r} is in hand already"
         self._in_hand[task.key] = task
         if self._taking and self._in_flight < self._concurrency and not self._queue:
             self._take_off(task)
-        elif urgent:
-            self._queue.appendleft(task)
         else:
-            self._queue.append(task)
+            self._queue.add(task.owner, task)
 
     def cancel(self, key: Hashable) -> None:
         """Stop that step as far as it can be stopped. Its outcome is never posted."""
@@ -167,7 +168,7 @@ class Performer:
 
     def _fill(self) -> None:
         while self._queue and self._taking and self._in_flight < self._concurrency:
-            task = self._queue.popleft()
+            task = self._queue.take()
             if not task.over:
                 self._take_off(task)
 

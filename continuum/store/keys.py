@@ -1,10 +1,10 @@
 """The key layout: the only place that builds or parses a key.
 
-One letter says what a record is. Numbers are big-endian, so that keys sort as they count; text ends
+One letter or two say what a record is. Numbers are big-endian, so that keys sort as they count; text ends
 with a NUL where something follows it, and neither run ids nor queue names can hold one.
 
 =======  ==========================================  ====================================
-letter   the rest of the key                         the record
+letters  the rest of the key                         the record
 =======  ==========================================  ====================================
 ``r``    run                                         what was started (:class:`RunRecord`)
 ``s``    run                                         its state (:class:`RunState`)
@@ -29,6 +29,12 @@ letter   the rest of the key                         the record
 ``w``    digest, command, run                        that a run waits for one
 ``v``    nothing                                     that the store was moved, or is being moved (:class:`Move`)
 ``u``    run NUL number                              up to which entries, from that on, are to be deleted
+``fg``   limit                                       a limit as it stands (:class:`Gauge`)
+``ff``   limit                                       changed when a slot is given back or the line left
+``fs``   limit, command, run                         that a run has a slot of it
+``ft``   limit, number                               when the slot of that number was given
+``fw``   limit, priority, stamp, command, run        that a run waits for a slot, and since when it is called
+``fr``   run NUL limit, command                      that a run has a slot, or waits for one
 ``k``    run                                         its continuation (:class:`Continuation`)
 ``n``    run                                         why no continuation was kept (:class:`Refusal`)
 =======  ==========================================  ====================================
@@ -50,6 +56,7 @@ __all__ = [
     "claim",
     "claims",
     "code",
+    "command",
     "continuation",
     "delivered",
     "digest_of_expiry",
@@ -59,6 +66,9 @@ __all__ = [
     "expiries_until",
     "expiry",
     "expiry_of",
+    "freed",
+    "gauge",
+    "gauges",
     "gone",
     "gone_prefix",
     "inbox",
@@ -68,17 +78,23 @@ __all__ = [
     "is_run",
     "journal",
     "journal_prefix",
+    "limit_and_command",
+    "limit_of",
+    "limit_of_gauge",
+    "line",
     "move",
     "number_of",
     "outcome",
     "part",
     "part_prefix",
     "parts",
+    "place_in_line",
     "published",
     "ready",
     "ready_prefix",
     "refusal",
     "run",
+    "run_and_command",
     "run_of_claim",
     "run_of_index",
     "run_of_ready",
@@ -86,12 +102,18 @@ __all__ = [
     "run_of_unswept",
     "run_of_waiter",
     "shared",
+    "slot",
+    "slots",
+    "stake",
+    "stake_prefix",
     "state",
     "tenure",
     "tenures",
+    "time_of_slot",
     "timer",
     "timers",
     "timers_until",
+    "times",
     "token_of",
     "unswept",
     "unswept_prefix",
@@ -107,6 +129,7 @@ _STATUSES: Final = {status: bytes([number]) for number, status in enumerate(Stat
 _MIDDLE: Final = 1 << 31
 _DIGEST: Final = 32
 _COMMAND: Final = 8
+_LIMIT: Final = 16
 
 
 def run(run_id: str) -> bytes:
@@ -239,8 +262,11 @@ def ready_prefix(queue: str) -> bytes:
 
 def ready(queue: str, priority: int, stamp: int, run_id: str) -> bytes:
     """Higher priorities sort first."""
-    urgency = max(0, min(_MIDDLE - priority, 2 * _MIDDLE - 1))
-    return ready_prefix(queue) + _PRIORITY.pack(urgency) + _NUMBER.pack(stamp) + run_id.encode()
+    return ready_prefix(queue) + _urgency(priority) + _NUMBER.pack(stamp) + run_id.encode()
+
+
+def _urgency(priority: int) -> bytes:
+    return _PRIORITY.pack(max(0, min(_MIDDLE - priority, 2 * _MIDDLE - 1)))
 
 
 def run_of_ready(queue: str, key: bytes) -> RunId:
@@ -304,7 +330,7 @@ def part_prefix(run_id: str) -> bytes:
 
 
 def part(run_id: str, digest: bytes, position: Position) -> bytes:
-    return part_prefix(run_id) + digest + _command(position)
+    return part_prefix(run_id) + digest + command(position)
 
 
 def digest_of_part(key: bytes) -> bytes:
@@ -316,14 +342,14 @@ def waiters(digest: bytes) -> bytes:
 
 
 def waiter(digest: bytes, run_id: str, position: Position) -> bytes:
-    return waiters(digest) + _command(position) + run_id.encode()
+    return waiters(digest) + command(position) + run_id.encode()
 
 
 def run_of_waiter(key: bytes) -> RunId:
     return RunId(key[1 + _DIGEST + _COMMAND :].decode())
 
 
-def _command(position: Position) -> bytes:
+def command(position: Position) -> bytes:
     """A position in few bytes, however deep it lies."""
     return hashlib.blake2b(position_text(position).encode(), digest_size=_COMMAND).digest()
 
@@ -338,6 +364,71 @@ def unswept(run_id: str, start: int) -> bytes:
 
 def run_of_unswept(key: bytes) -> RunId:
     return RunId(key[1:-9].decode())
+
+
+def limit_of(kind: str, name: str) -> bytes:
+    """What stands for a limit: those of steps and those of workflows are apart."""
+    return hashlib.blake2b(f"{kind}\0{name}".encode(), digest_size=_LIMIT).digest()
+
+
+def gauges() -> bytes:
+    return b"fg"
+
+
+def gauge(limit: bytes) -> bytes:
+    return b"fg" + limit
+
+
+def limit_of_gauge(key: bytes) -> bytes:
+    return key[2:]
+
+
+def freed(limit: bytes) -> bytes:
+    return b"ff" + limit
+
+
+def slots(limit: bytes) -> bytes:
+    return b"fs" + limit
+
+
+def slot(limit: bytes, run_id: str, command: bytes) -> bytes:
+    return slots(limit) + command + run_id.encode()
+
+
+def times(limit: bytes) -> bytes:
+    return b"ft" + limit
+
+
+def time_of_slot(limit: bytes, number: int) -> bytes:
+    return times(limit) + _NUMBER.pack(number)
+
+
+def line(limit: bytes) -> bytes:
+    return b"fw" + limit
+
+
+def place_in_line(limit: bytes, priority: int, stamp: int, run_id: str, command: bytes) -> bytes:
+    """Higher priorities come first."""
+    return line(limit) + _urgency(priority) + _NUMBER.pack(stamp) + command + run_id.encode()
+
+
+def run_and_command(key: bytes) -> tuple[RunId, bytes]:
+    """Whose slot, or place in line, that is."""
+    start = 2 + _LIMIT + (0 if key[:2] == b"fs" else 12)
+    return RunId(key[start + _COMMAND :].decode()), key[start : start + _COMMAND]
+
+
+def stake_prefix(run_id: str) -> bytes:
+    return b"fr" + run_id.encode() + b"\0"
+
+
+def stake(run_id: str, limit: bytes, command: bytes) -> bytes:
+    return stake_prefix(run_id) + limit + command
+
+
+def limit_and_command(key: bytes) -> tuple[bytes, bytes]:
+    """What a stake is about."""
+    return key[-_LIMIT - _COMMAND : -_COMMAND], key[-_COMMAND:]
 
 
 def continuation(run_id: str) -> bytes:

@@ -20,6 +20,7 @@ from continuum.errors import RunExists, RunFinished, RunNotFound, StoreMoved, Wr
 from continuum.journal import FINISHED, MARKS, Entry, Failure, Kind, Position, RunId, Status, position_text
 from continuum.store import keys
 from continuum.store.codec import Codec, seal, unseal
+from continuum.store.limits import Limits
 from continuum.store.protocol import Batch, View
 from continuum.store.records import (
     Address,
@@ -93,6 +94,7 @@ class Ledger:
     def __init__(self, codec: Codec) -> None:
         self.codec = codec
         self.results = Results(codec, self.put_ready)
+        self.limits = Limits(codec, self.put_ready)
 
     # Reading
 
@@ -259,11 +261,12 @@ class Ledger:
         if state.status in FINISHED:
             raise RunFinished(run_id, state.status, "it cannot be cancelled any more")
         idle = view.get(keys.claim(run_id)) is None
-        if idle and ((state.status is Status.PENDING and not state.rewind) or self._asked_to_end(view, run_id)):
+        if idle and ((state.status is Status.PENDING and not state.rewind) or self.asked_to_end(view, run_id)):
             batch = Batch(checks=[(keys.claim(run_id), None), self.unchanged(view, run_id), self.here(view)])
             self.put_end(batch, record, state, RunEnd(Status.CANCELLED, True, reason), stamp)
             batch.deletes += [keys.continuation(run_id), keys.refusal(run_id)]
             self.results.give_up_all(view, batch, run_id)
+            self.limits.give_up_all(view, batch, run_id, stamp)
             return batch, True
         checks = [(keys.outcome(run_id), None), self.same_record(view, run_id), self.here(view)]
         batch = Batch(checks, notify=True)
@@ -326,7 +329,8 @@ class Ledger:
         self.put_ready(batch, record.address, stamp)
         return batch
 
-    def _asked_to_end(self, view: View, run_id: str) -> bool:
+    def asked_to_end(self, view: View, run_id: str) -> bool:
+        """Whether the run has been asked to end, and does not know yet."""
         messages = (read(self.codec, Message, *pair) for pair in view.scan(keys.inbox_prefix(run_id)))
         return any(message.kind == "cancel" for message in messages)
 

@@ -18,6 +18,7 @@ from continuum.store.codec import Codec, seal, unseal
 __all__ = [
     "Address",
     "Continuation",
+    "Gauge",
     "Message",
     "Move",
     "Refusal",
@@ -162,6 +163,20 @@ class SharedResult:
 
 
 @record
+class Gauge:
+    """A limit as who asked last for a slot of it declared it, and how many slots of it were ever given.
+
+    At most `concurrency` at a time, and at most `rate` in `per` nanoseconds; None is no bound.
+    """
+
+    name: str
+    concurrency: int | None
+    rate: int | None
+    per: int
+    given: int = 0
+
+
+@record
 class Continuation:
     """The run in the middle of its work, in place of the entries before `number` of its history.
 
@@ -215,14 +230,14 @@ class WorkerRecord:
 
 
 Record: TypeAlias = (
-    RunRecord | RunState | RunEnd | Message | SharedResult | Move | Continuation | Refusal | WorkerRecord
+    RunRecord | RunState | RunEnd | Message | SharedResult | Move | Gauge | Continuation | Refusal | WorkerRecord
 )
-R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move, Continuation, Refusal, WorkerRecord)
+R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move, Gauge, Continuation, Refusal, WorkerRecord)
 
 
 def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
     """The pair to put: the key, and the record's bytes under it."""
-    payload = b"" if isinstance(record, RunState | Refusal | Move | WorkerRecord) else record.payload
+    payload = b"" if isinstance(record, RunState | Refusal | Move | Gauge | WorkerRecord) else record.payload
     return key, seal(key, codec.pack(_FIELDS[type(record)](record), payload))
 
 
@@ -232,7 +247,7 @@ def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
     made: Callable[..., R] = kind
     if kind is RunState:
         return made(Status(header[0]), *header[1:])
-    if kind is Refusal or kind is Move or kind is WorkerRecord:
+    if kind is Refusal or kind is Move or kind is Gauge or kind is WorkerRecord:
         return made(*header)
     if kind is RunEnd:
         return made(Status(header[0]), *header[1:], payload=payload)
@@ -247,6 +262,6 @@ def _names(kind: Any) -> list[str]:
 
 _FIELDS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
     kind: attrgetter(*_names(kind))
-    for kind in (RunRecord, RunState, RunEnd, Message, SharedResult, Move, Continuation, Refusal, WorkerRecord)
+    for kind in (RunRecord, RunState, RunEnd, Message, SharedResult, Move, Gauge, Continuation, Refusal, WorkerRecord)
 }
 _PARENT: Final = _names(RunRecord).index("parent")

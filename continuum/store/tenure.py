@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 
 from continuum.store import keys
 from continuum.store.leavings import unswept
+from continuum.store.limits import Limits
 from continuum.store.protocol import Batch, View
 from continuum.store.results import Results
 
@@ -132,11 +133,11 @@ def show_life(tenure: Tenure, *, last: bool) -> Batch:
     return Batch([tenure.entry], [tenure.next_beat()], [keys.asked(tenure.token)] if last else [])
 
 
-def resign(view: View, tenure: Tenure, results: Results) -> Batch:
+def resign(view: View, tenure: Tenure, results: Results, limits: Limits) -> Batch:
     """End one's own tenure, and note whether something is left; the others are told to look."""
     batch = Batch([tenure.entry], deletes=_of(tenure.token), notify=True)
     has_claims = any(tenure.made(claim) for _, claim in view.scan(keys.claims()))
-    if has_claims or results.left(view) or unswept(view):
+    if has_claims or results.left(view) or limits.lines(view) or unswept(view):
         batch.puts.append((keys.gone(tenure.token), LEFT))
     return batch
 

@@ -29,11 +29,12 @@ from continuum.store.carried import Carried, unpack
 from continuum.store.codec import seal
 from continuum.store.leavings import leave
 from continuum.store.ledger import CRASHES, Ledger, is_laid_aside
+from continuum.store.limits import Asker, Bound, Round, bound_of_workflow
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Continuation, Message, Refusal, RunEnd, RunRecord, RunState, read, write
 from continuum.store.tenure import Roll, Tenure, forget, owner_of
 
-__all__ = ["Load", "Look", "Nudge", "Taken", "Worklist"]
+__all__ = ["Load", "Look", "Nudge", "Queued", "Taken", "Worklist"]
 
 Load: TypeAlias = Callable[[RunRecord, Continuation], Any]
 T = TypeVar("T")
@@ -80,6 +81,15 @@ class Nudge:
 
 
 @dataclass(slots=True)
+class Queued:
+    """A run that may not begin yet was put in the line of a limit; when to look at the line again, and at the run."""
+
+    digest: bytes
+    again: int | None
+    wake: int | None
+
+
+@dataclass(slots=True)
 class Look:
     """One look into the store, for a worker: what it may do, and what it has found.
 
@@ -97,7 +107,7 @@ class Look:
     blocked: set[RunId] | None = field(default_factory=set)
     risks: int = 1
     grave_risks: int = 1
-    found: list[tuple[Batch | None, Taken | Nudge | Tenure | None]] = field(default_factory=list)
+    found: list[tuple[Batch | None, Taken | Nudge | Queued | Tenure | None]] = field(default_factory=list)
     more: bool = False  # there was more than it was to take
     shied: bool = False  # there were some that it did not take for the risk
     lost: bool = False  # nothing was looked at: others have ended the worker's tenure
@@ -149,15 +159,20 @@ class Worklist:
         stamps: Stamps,
         queues: Sequence[str],
         wanted: Callable[[str], bool],
+        bound_of: Callable[[str], Bound | None] = lambda name: None,
         load: Load | None = None,
     ) -> None:
         self._ledger = ledger
         self.codec = ledger.codec
         self.results = ledger.results
+        self.limits = ledger.limits
         self._stamps = stamps
         self._queues = queues
         self._wanted = wanted  # whether the worker works on what has that label
         self._unpack = lru_cache(KEPT)(partial(unpack, self.codec))
+        self.bound_of = bound_of
+        """The limit of the workflow of that name, if it has one."""
+        self._turns: tuple[View, Round] | None = None  # of the look that is under way
         self._load_state = load  # loads a continuation, or raises why it cannot be used
 
     # Finding and claiming
@@ -260,7 +275,7 @@ class Worklist:
 
     def _claim(
         self, view: View, look: Look, run_id: RunId, ready: list[bytes], held: bytes | None
-    ) -> tuple[Batch, Taken | None] | None:
+    ) -> tuple[Batch, Taken | Queued | None] | None:
         if view.get(keys.run(run_id)) is None or view.get(keys.outcome(run_id)) is not None:
             return self._clear(view, run_id, ready), None
         record, state = self._ledger.record(view, run_id), self._ledger.state(view, run_id)
@@ -275,6 +290,9 @@ class Worklist:
             return batch, None
         if not look.dares(crashes):
             return None
+        bound = self._limit_of(view, record) if state.status is Status.PENDING else None
+        if bound is not None and (queued := self._queue(view, batch, record, state, bound, look.now)) is not None:
+            return batch, queued
         claim = look.tenure.claim()
         running = RunState(Status.RUNNING, look.now, rewind=state.rewind, failed_at=state.failed_at, crashes=crashes)
         taken = Taken(record, running, claim.value)
@@ -306,6 +324,29 @@ class Worklist:
         batch.deletes.append(keys.claim(record.id))
         batch.notify = True
 
+    def _queue(
+        self, view: View, batch: Batch, record: RunRecord, state: RunState, bound: Bound, now: int
+    ) -> Queued | None:
+        """Put a run that is to begin in the line of its workflow's limit; None if it may begin.
+
+        One that is to end is let begin, so that it can.
+        """
+        if (record.deadline is not None and record.deadline <= now) or self._ledger.asked_to_end(view, record.id):
+            self.limits.give_up_all(view, batch, record.id, self._stamps.next())
+            return None
+        if self._turns is None or self._turns[0] is not view:
+            self._turns = view, self.limits.round(view, now, self._stamps.next)
+        asked, turn = self._turns[1].ask(bound, Asker.of(record))
+        if asked is not None:
+            batch.checks += asked.checks
+            batch.puts += asked.puts
+            batch.deletes += asked.deletes
+        if turn.given:
+            return None
+        waiting = replace(state, waiting_for=f"a slot of limit {bound.name!r}", wake=record.deadline)
+        self._ledger.put_state(batch, record, state, waiting)
+        return Queued(bound.digest, turn.again, record.deadline)
+
     def _forward(self, view: View, record: RunRecord, ready: list[bytes]) -> Batch:
         """Tell who is to look at the run, which has gone on as another workflow since it was called for here."""
         batch = Batch([self._ledger.same_record(view, record.id)], deletes=ready, notify=True)
@@ -316,8 +357,7 @@ class Worklist:
         record = taken.record
         try:
             taken.messages = self.messages(view, record.id)
-            if record.python and not self._wanted(replace(record, python="").address.label):
-                taken.carried = self._unpack(self._ledger.code(view, record.id))
+            taken.carried = self._carried(view, record)
             codec = self.codec if taken.carried is None else taken.carried.codec
             self._load_continuation(view, taken)
             start = record.journal_start
@@ -327,6 +367,20 @@ class Worklist:
             taken.args, taken.kwargs = codec.decode(record.payload)
         except Exception as error:  # told by who claimed it: the run is blocked until it can be loaded
             taken.error = error
+
+    def _carried(self, view: View, record: RunRecord) -> Carried | None:
+        """The code that came with the run, where the worker does not have the workflow itself."""
+        if not record.python or self._wanted(replace(record, python="").address.label):
+            return None
+        return self._unpack(self._ledger.code(view, record.id))
+
+    def _limit_of(self, view: View, record: RunRecord) -> Bound | None:
+        """The limit of the run's workflow."""
+        try:
+            carried = self._carried(view, record)
+        except Exception:  # told when the run is loaded
+            return None
+        return self.bound_of(record.workflow) if carried is None else bound_of_workflow(carried.workflow)
 
     def _load_continuation(self, view: View, taken: Taken) -> None:
         """Load the run's continuation, if it is to go on from that.
@@ -382,6 +436,14 @@ class Worklist:
     def forget_sent(self, batch: Batch, run_id: str, message_id: str) -> None:
         """The sender has recorded that its message was delivered: it will not be sent again."""
         batch.deletes.append(keys.delivered(run_id, message_id))
+
+    def give_back(self, batch: Batch, asker: Asker, bound: Bound, place: bytes | None = None) -> None:
+        """Give a slot of a limit back, or that place in line."""
+        self.limits.give_back(batch, asker, bound.digest, place, self._stamps.next())
+
+    def give_slot_back(self, batch: Batch, asker: Asker, bound: Bound) -> None:
+        """Give a slot of a limit back, if the step has one."""
+        self.limits.give_slot_back(batch, asker, bound.digest, self._stamps.next())
 
     def publish(self, batch: Batch, run_id: str, payload: bytes) -> None:
         """Set what the run shows to the world."""
@@ -463,10 +525,13 @@ class Worklist:
         opening: Sequence[Entry],
         now: int,
         code: bytes | None = None,
+        *,
+        limited: bool = False,
     ) -> bytes | None:
         """Have the run go on by its new record, with whoever has that workflow; its journal begins with `opening`.
 
-        `code` is what it carries from now on, if that is something else. Gives the key of a note
+        `code` is what it carries from now on, if that is something else. One that is `limited` may have to wait
+        before it begins. Gives the key of a note
         where the old journal was too long to be deleted along with that.
         """
         note = leave(batch, record.id, record.journal_start, new.journal_start)
@@ -478,7 +543,8 @@ class Worklist:
             batch.deletes.append(keys.code(record.id))
         for number, entry in enumerate(opening, new.journal_start):
             self.append(batch, record.id, number, entry)
-        self.change(batch, record, old, RunState(Status.WAITING, now, waiting_for="a worker"))
+        status = Status.PENDING if limited else Status.WAITING
+        self.change(batch, record, old, RunState(status, now, waiting_for="a worker"))
         self.release(batch, new, call=True)
         return note
 

@@ -194,6 +194,8 @@ class World:
         with MemoryStore(self.space).view() as view:
             kinds = {key[:1] for key, _ in view.scan(b"")}
             assert not kinds & {b"q", b"c", b"t", b"d"}, kinds
+            slots = list(view.scan(b"fs"))
+            assert not slots, slots
             for run in LEDGER.runs(view):
                 if run.status not in (Status.FAILED, Status.CANCELLED):
                     assert not list(view.scan(keys.inbox_prefix(run.id)))
@@ -218,7 +220,8 @@ class World:
         requests = machine.feed(Started(self.journal), 0)
         machine.discard()
         assert not [request for request in requests if isinstance(request, Entry)]
-        (settle,) = (request for request in requests if isinstance(request, Settle))
+        (settle,) = requests
+        assert isinstance(settle, Settle), settle
         assert settle.status is self.info.status
 
 

@@ -419,6 +419,23 @@ async def test_queued_steps_run_in_order_whatever_they_run_on(posted: Posted) ->
     assert order == list(range(9))
 
 
+async def test_owners_take_turns_and_keep_their_own_order(posted: Posted) -> None:
+    order: list[tuple[str, int]] = []
+    gate = threading.Event()
+    async with performer(posted, concurrency=1) as steps:
+        steps.perform(Task("gate", gate.wait))
+        for owner, count in (("a", 5), ("b", 1), ("c", 2)):
+            for number in range(count):
+                steps.perform(Task((owner, number), order.append, ((owner, number),), owner=owner))
+        steps.cancel(("a", 1))
+        gate.set()
+        await posted.reach(8)
+    assert [owner for owner, _ in order] == list("abccaaa")
+    for each in "abc":
+        mine = [number for owner, number in order if owner == each]
+        assert mine == sorted(mine)
+
+
 async def test_a_long_queue_of_inline_steps_runs_flat(posted: Posted) -> None:
     gate = threading.Event()
     async with performer(posted, concurrency=1) as steps:

@@ -1,7 +1,7 @@
 """The attempts at one step, from the first to the result: what is asked for, what is recorded of them.
 
-A step whose result runs share is looked up before the first one. When another attempt is made, and how
-long it waits, is reckoned in :mod:`continuum.engine.machine.retry`.
+A step whose result runs share is looked up before the first one; one with a limit asks for a slot before
+each. When another attempt is made, and how long it waits, is reckoned in :mod:`continuum.engine.machine.retry`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from continuum.commands import Save
 from continuum.durations import nanoseconds
 from continuum.engine.machine.fibers import Waiting
-from continuum.engine.machine.requests import LookUp, RunStep
+from continuum.engine.machine.requests import FreeSlot, LookUp, RunStep, TakeSlot
 from continuum.engine.machine.retry import given_up, next_delay
 from continuum.errors import StepUncertain
 from continuum.journal import Entry, Failure, Kind
@@ -19,7 +19,7 @@ from continuum.journal import Entry, Failure, Kind
 if TYPE_CHECKING:
     from continuum.engine.machine.machine import Machine
 
-__all__ = ["ask_step", "attempt_failed", "begin_attempts", "next_attempt", "note_attempt"]
+__all__ = ["ask_step", "attempt_failed", "begin_attempts", "next_attempt", "note_attempt", "slot_given"]
 
 _NO_TIME: Final = "another would begin later than Retry(max_elapsed=) allows"
 
@@ -39,6 +39,8 @@ def begin_attempts(machine: Machine, waiting: Waiting) -> None:
     """Go on where the journal says the attempts are."""
     if waiting.begun:
         waiting.asked = False
+        if isinstance(waiting.command, Save) and waiting.command.options.limit is not None:
+            machine.journal.requests.append(FreeSlot(waiting.position, waiting.command))
         uncertain = StepUncertain(
             f"step {waiting.name!r} of run {machine.run_id!r} was started and its outcome is not known: "
             "its worker ended in between, and at_most_once forbids to run it again"
@@ -47,6 +49,21 @@ def begin_attempts(machine: Machine, waiting: Waiting) -> None:
     elif waiting.due is not None:
         machine.wake_at(waiting.position, waiting.due)
     else:
+        _ask_attempt(machine, waiting)
+
+
+def _ask_attempt(machine: Machine, waiting: Waiting) -> None:
+    command = waiting.command
+    assert isinstance(command, Save)
+    if command.options.limit is None:
+        _attempt(machine, waiting)
+    else:
+        machine.journal.requests.append(TakeSlot(waiting.position, command))
+
+
+def slot_given(machine: Machine, waiting: Waiting) -> None:
+    """It is the step's turn: begin an attempt."""
+    if not _is_too_late(machine, waiting):
         _attempt(machine, waiting)
 
 
@@ -86,12 +103,20 @@ def attempt_failed(machine: Machine, waiting: Waiting, failure: Failure) -> None
 def next_attempt(machine: Machine, waiting: Waiting) -> None:
     """The time of the next attempt has come."""
     waiting.due = None
-    if waiting.limit is not None and waiting.limit < machine.journal.now:
-        last = waiting.mark and waiting.mark.outcome
-        assert isinstance(last, Failure), "there was an attempt before"
-        _give_up(machine, waiting, waiting.attempts, last, _NO_TIME)
-    else:
-        _attempt(machine, waiting)
+    if not _is_too_late(machine, waiting):
+        _ask_attempt(machine, waiting)
+
+
+def _is_too_late(machine: Machine, waiting: Waiting) -> bool:
+    """Give the step up if there is no time for another attempt."""
+    if waiting.limit is None or waiting.limit >= machine.journal.now:
+        return False
+    last = waiting.mark and waiting.mark.outcome
+    if last is None:
+        return False
+    assert isinstance(last, Failure), "an attempt has failed before"
+    _give_up(machine, waiting, waiting.attempts, last, _NO_TIME)
+    return True
 
 
 def _give_up(machine: Machine, waiting: Waiting, attempts: int, failure: Failure, why: str) -> None:

@@ -24,7 +24,7 @@ from typing import Any, Final
 from continuum.commands import MISSING, Call, Command, Ensure, Receive, Save, Sleep
 from continuum.context import Context, enter, leave
 from continuum.durations import datetime_of
-from continuum.engine.machine.attempts import attempt_failed, begin_attempts, next_attempt, note_attempt
+from continuum.engine.machine.attempts import attempt_failed, begin_attempts, next_attempt, note_attempt, slot_given
 from continuum.engine.machine.failures import Failures
 from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
 from continuum.engine.machine.groups import Body
@@ -46,6 +46,7 @@ from continuum.engine.machine.requests import (
     Request,
     SendDone,
     Settle,
+    SlotGiven,
     Started,
     StepDone,
     StepKnown,
@@ -391,6 +392,11 @@ class Machine:
         if waiting is not None and waiting.kind is Kind.SAVE:
             begin_attempts(self, waiting)
 
+    def _slot_given(self, event: SlotGiven) -> None:
+        waiting = self._waiting.get(event.position)
+        if waiting is not None and waiting.kind is Kind.SAVE:
+            slot_given(self, waiting)
+
     def _step_known(self, event: StepKnown) -> None:
         waiting = self._waiting.get(event.position)
         if waiting is not None and waiting.kind is Kind.SAVE:
@@ -561,6 +567,8 @@ def _waiting_text(waiting: Waiting) -> str:
         text += f" until {datetime_of(waiting.due):%Y-%m-%dT%H:%M:%SZ}"
     elif isinstance(waiting.command, Save) and waiting.command.options.once is not None:
         text += f" (once {waiting.command.options.once!r})"
+    elif isinstance(waiting.command, Save) and waiting.command.options.limit is not None:
+        text += f" (a slot of limit {waiting.command.options.limit.name or waiting.name!r})"
     return text
 
 
@@ -587,6 +595,7 @@ _EVENTS: Final[dict[type, Callable[[Machine, Any], None]]] = {
     StepDone: Machine._step_done,
     StepWanted: Machine._step_wanted,
     StepKnown: Machine._step_known,
+    SlotGiven: Machine._slot_given,
     TimerFired: Machine._timer_fired,
     EventArrived: Machine._event_arrived,
     ChildDone: Machine._answered,

@@ -27,6 +27,7 @@ __all__ = [
     "EmitLog",
     "Event",
     "EventArrived",
+    "FreeSlot",
     "HistoryDropped",
     "LookUp",
     "Mismatch",
@@ -36,11 +37,13 @@ __all__ = [
     "SendDone",
     "SendEvent",
     "Settle",
+    "SlotGiven",
     "StartChild",
     "Started",
     "StepDone",
     "StepKnown",
     "StepWanted",
+    "TakeSlot",
     "TimerFired",
     "WakeAt",
 ]
@@ -72,6 +75,13 @@ class StepDone:
 @record
 class StepWanted:
     """Nobody has made the result looked up with LookUp: the step is to be performed."""
+
+    position: Position
+
+
+@record
+class SlotGiven:
+    """The attempt for which TakeSlot asked may begin."""
 
     position: Position
 
@@ -141,6 +151,7 @@ Event: TypeAlias = (
     | StepDone
     | StepWanted
     | StepKnown
+    | SlotGiven
     | TimerFired
     | EventArrived
     | ChildDone
@@ -168,6 +179,25 @@ class LookUp:
     The answer is StepKnown or StepWanted, after a wait if another run is at work on it. Who was told that it is
     wanted may hold what others wait for, until the entry of the step is recorded or the run has ended.
     """
+
+    position: Position
+    command: Save[Any]
+
+
+@record
+class TakeSlot:
+    """Have SlotGiven told when the limit of the step lets another attempt at it begin.
+
+    A slot that was given is taken until an entry for the step is recorded, be it only the mark of a failed attempt.
+    """
+
+    position: Position
+    command: Save[Any]
+
+
+@record
+class FreeSlot:
+    """A slot that the step may still have from a worker that is gone is not needed: no attempt will be made."""
 
     position: Position
     command: Save[Any]
@@ -280,6 +310,8 @@ Request: TypeAlias = (
     Entry
     | RunStep
     | LookUp
+    | TakeSlot
+    | FreeSlot
     | CancelStep
     | WakeAt
     | StartChild

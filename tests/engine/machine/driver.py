@@ -10,7 +10,17 @@ from programs import Choices, StepError
 
 from continuum import RunFailed, RunNotFound
 from continuum.durations import NANOSECONDS
-from continuum.engine.machine.requests import DropHistory, LookUp, RunStep, SendEvent, StartChild, StepKnown, StepWanted
+from continuum.engine.machine.requests import (
+    DropHistory,
+    LookUp,
+    RunStep,
+    SendEvent,
+    SlotGiven,
+    StartChild,
+    StepKnown,
+    StepWanted,
+    TakeSlot,
+)
 from continuum.journal import Value, position_text
 
 choices = st.binary(min_size=30, max_size=90)
@@ -52,6 +62,8 @@ class Driver:
             case LookUp():
                 known = StepKnown(position, Value("of another"))
                 play.feed(StepWanted(position) if self.choose(2) else known)
+            case TakeSlot():
+                play.feed(SlotGiven(position))
             case RunStep(command=command) if command.name.startswith("undo"):
                 self.undone.append(command.args[0])
                 play.done(where)

@@ -32,6 +32,7 @@ from continuum.engine.machine.requests import (
     EmitLog,
     Event,
     EventArrived,
+    FreeSlot,
     HistoryDropped,
     LookUp,
     Mismatch,
@@ -41,11 +42,13 @@ from continuum.engine.machine.requests import (
     SendDone,
     SendEvent,
     Settle,
+    SlotGiven,
     StartChild,
     Started,
     StepDone,
     StepKnown,
     StepWanted,
+    TakeSlot,
     TimerFired,
     WakeAt,
 )
@@ -121,11 +124,12 @@ class Play:
         self.now = now
         self.events: list[EventArrived] = list(events or [])  # all that were ever sent
         self.requests: list[Request] = []  # of the last feed
-        self.in_flight: dict[Position, RunStep | LookUp | StartChild | SendEvent | DropHistory] = {}
+        self.in_flight: dict[Position, RunStep | LookUp | TakeSlot | StartChild | SendEvent | DropHistory] = {}
         self.timers: dict[Position, int] = {}
         self.ran: list[str] = []  # names of the steps asked for
         self.logged: list[str] = []
         self.published: dict[str, Any] = {}
+        self.freed: list[str] = []  # positions of steps that need no slot
         self.stopped: list[str] = []  # steps by position, children by id
         self.continued: ContinueRun | None = None
         self.settled: Settle | None = None
@@ -211,6 +215,10 @@ class Play:
     def wanted(self, where: str) -> list[Request]:
         """Nobody has made the shared result that is looked up: the step is to be performed."""
         return self.feed(StepWanted(self._find(where)))
+
+    def given(self, where: str) -> list[Request]:
+        """It is the turn of the step that asked for a slot."""
+        return self.feed(SlotGiven(self._find(where)))
 
     def send(self, name: str, payload: Any = None) -> list[Request]:
         """An event arrives."""
@@ -306,6 +314,8 @@ class Play:
                 return self.feed(StepDone(position, outcome))
             case LookUp(position):
                 return self.feed(StepKnown(position, outcome))
+            case TakeSlot():
+                raise AssertionError("it has not begun")
             case StartChild(position):
                 return self.feed(ChildDone(position, outcome))
             case SendEvent(position):
@@ -330,11 +340,13 @@ class Play:
                 if entry.position and entry.kind not in MARKS:
                     self._completed.add(entry.position)
                 self.journal.append(entry)
-            case RunStep() | LookUp() | StartChild() | SendEvent() | DropHistory():
+            case RunStep() | LookUp() | TakeSlot() | StartChild() | SendEvent() | DropHistory():
                 assert request.position not in self.in_flight, f"asked for twice: {request}"
                 assert request.position not in self._completed, f"recorded already: {request}"
                 self.in_flight[request.position] = request
                 self.ran += [request.command.name] if isinstance(request, RunStep) else []
+            case FreeSlot(position):
+                self.freed.append(position_text(position))
             case CancelStep(position):
                 self.stopped.append(position_text(position))
                 self.in_flight.pop(position, None)
@@ -360,9 +372,9 @@ def _completed(journal: Sequence[Entry]) -> set[Position]:
     return {entry.position for entry in journal if entry.position and entry.kind not in MARKS}
 
 
-def name_of(request: RunStep | LookUp | StartChild | SendEvent | DropHistory) -> str:
+def name_of(request: RunStep | LookUp | TakeSlot | StartChild | SendEvent | DropHistory) -> str:
     match request:
-        case RunStep() | LookUp():
+        case RunStep() | LookUp() | TakeSlot():
             return request.command.name
         case StartChild():
             return request.invocation.workflow.name

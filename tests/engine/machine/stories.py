@@ -20,6 +20,7 @@ from continuum import (
     Ensure,
     Handle,
     Invocation,
+    Limit,
     Log,
     Map,
     Now,
@@ -223,6 +224,12 @@ def shared() -> Body:
 
 
 @workflow
+def in_turn() -> Body:
+    first = yield do("a", limit=Limit(2), retry=Retry(2, delay=10, jitter=0))
+    return first, (yield do("b", limit=Limit(2), at_most_once=True))
+
+
+@workflow
 def stubborn() -> Body:
     try:
         yield All(cleaning("a"), cleaning("b"), Sleep(50))
@@ -401,6 +408,8 @@ STORIES = [
         ("fails", "1.2.0", Oops("child")),
     ),
     story(shared, ("wanted", "a"), ("fails", "a", Oops("1")), ("tick", 11), ("done", "a", 1), ("done", "b", 2)),
+    story(in_turn, *[("given", "a"), ("fails", "a", Oops("1")), ("tick", 11), ("given", "a"), ("done", "a", 1)]),
+    story(in_turn, ("given", "a"), ("done", "a", 1), ("given", "b"), ("done", "b", 2), what=" at most once"),
     story(stubborn, ("tick", 1), ("cancel", "enough"), ("done", "clean b"), ("done", "clean a"), ("done", "c")),
     story(stubborn, ("done", "a"), ("cancel", "enough"), ("cancel", "at once"), what=" cancelled twice"),
     story(

@@ -25,7 +25,7 @@ from programs import (
 )
 
 from continuum import Cancelled
-from continuum.engine.machine.requests import Event, EventArrived, StepWanted, TimerFired
+from continuum.engine.machine.requests import Event, EventArrived, SlotGiven, StepWanted, TimerFired
 from continuum.journal import TAKES, Entry, Failure, Kind, Position, Status, Value
 
 workflows = st.sampled_from([program, undoing_program])
@@ -69,6 +69,9 @@ def check_taken_up(again: Play, stood: tuple[Any, ...]) -> None:
     for position, due in list(again.timers.items()):
         if due <= again.now and position in under_way:  # an attempt that was begun when it was due is so again
             again.feed(TimerFired(position))
+    for position, request in again.under_way.items():
+        if request == "TakeSlot" and under_way.get(position) != request:
+            again.feed(SlotGiven(position))
     assert standing(again) == stood
 
 

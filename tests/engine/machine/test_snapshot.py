@@ -16,7 +16,16 @@ from continuum import (
 )
 from continuum.engine.continuation import adopt, dumps, loads
 from continuum.engine.machine.machine import Machine
-from continuum.engine.machine.requests import EventArrived, LookUp, Request, Started, StepDone, StepWanted
+from continuum.engine.machine.requests import (
+    EventArrived,
+    LookUp,
+    Request,
+    SlotGiven,
+    Started,
+    StepDone,
+    StepWanted,
+    TakeSlot,
+)
 from continuum.engine.machine.snapshot import FORMAT, restore, take
 from continuum.journal import Failure, Value
 
@@ -69,8 +78,11 @@ def go_on(play: Play, under_way: dict[Any, str], moves: list[tuple[Any, ...]]) -
         if isinstance(request, LookUp) and under_way.get(position) != "LookUp":
             play.feed(StepWanted(position))
     play.tick(0)
+    for position, request in list(play.in_flight.items()):
+        if isinstance(request, TakeSlot) and under_way.get(position) != "TakeSlot":
+            play.feed(SlotGiven(position))
     for how, *what in moves:
-        if play.settled is None and (how not in ("done", "fails", "wanted") or is_in_flight(play, what[0])):
+        if play.settled is None and (how not in ("done", "fails", "wanted", "given") or is_in_flight(play, what[0])):
             getattr(play, how)(*what)
 
 
