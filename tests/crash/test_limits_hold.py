@@ -60,10 +60,10 @@ class Crew:
             worker.communicate()
 
 
-@pytest.fixture
-def crew(tmp_path: Path) -> Iterator[Crew]:
+@pytest.fixture(params=["lmdb", "postgresql"])
+def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
     """Four workers, once they are ready."""
-    crew = Crew(str(tmp_path / "store"))
+    crew = Crew(str(tmp_path / "store") if request.param == "lmdb" else request.getfixturevalue("schema"))
     for _ in range(WORKERS):
         crew.hire()
     assert [said(worker) for worker in crew.workers] == ["ready"] * WORKERS
