@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import secrets
 import socket
@@ -60,6 +61,9 @@ LEASE: Final = 10 * NANOSECONDS
 
 WATCH: Final = 0.2
 """Seconds between two looks at the workers beside this one."""
+
+CALM: Final = 3.0
+"""Seconds without the death of a worker before a run is executed that may be laid aside after the next one."""
 
 BEATS: Final = 10
 """How often a worker shows life before it has to be asked again: who asked may be gone."""
@@ -151,6 +155,7 @@ class Lease:
         self._watch_due = self._beat_due = 0.0
         self._asked = False  # by others, to show life
         self._beats = 0
+        self._disturbed = -math.inf  # when a worker was last seen to be gone
         self._rest_due: float | None = None  # since it has nothing in hand
         self._looking = False
 
@@ -163,6 +168,11 @@ class Lease:
     def idle(self) -> bool:
         """Whether there is no worker beside this one of which it is not known whether it lives."""
         return self._peers <= self._known
+
+    @property
+    def calm(self) -> bool:
+        """Whether no worker has gone for a while: then, where one goes, it tells something about what it did."""
+        return self._monotonic() - self._disturbed >= CALM
 
     def patience(self) -> float | None:
         """In how many seconds :meth:`tick` has something to do; None if it has not."""
@@ -247,6 +257,7 @@ class Lease:
         self._known &= peers
         gone = set(roll.gone)
         if gone - self._gone:
+            self._disturbed = self._monotonic()
             self._left()
         self._gone = gone
 
@@ -308,6 +319,7 @@ class Lease:
         self.see(roll._replace(workers=left))
         if dead:
             self._gone |= dead
+            self._disturbed = self._monotonic()
             self._left()
         if found.tenure is self.tenure and self.tenure.enlisted and not roll.has(self.tenure):
             self._lost()

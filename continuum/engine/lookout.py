@@ -20,7 +20,7 @@ from continuum.store.ends import outcome_of
 from continuum.store.ledger import CRASHES
 from continuum.store.protocol import Batch, View
 from continuum.store.tenure import Roll, Tenure, call_roll
-from continuum.store.worklist import Look, Nudge, Queued, Taken, Worklist
+from continuum.store.worklist import Freed, Look, Nudge, Queued, Taken, Worklist
 
 if TYPE_CHECKING:
     from continuum.engine.scheduler import Scheduler
@@ -58,7 +58,7 @@ class Lookout:
     @property
     def idle(self) -> bool:
         """Whether all has been seen."""
-        return not (self.looking or self._poked or self.crowded)
+        return not (self.looking or self._poked or self.crowded or self._shied)
 
     def look_again(self) -> None:
         """Something may be there that was not seen yet."""
@@ -76,7 +76,8 @@ class Lookout:
     def dropped(self, active: Active) -> None:
         """A run is no longer in memory: there is room again, and it may be in the store's queue again."""
         self._poked = self._poked or self.crowded or active.leaving or active.successor is not None
-        self._risks.pop(active, None)
+        if self._risks.pop(active, None) is not None:
+            self._poked = self._poked or self._shied
 
     def await_end(self, child: RunId, active: Active, position: Position) -> None:
         """Tell that run of the end of one that it waits for and did not start."""
@@ -95,7 +96,7 @@ class Lookout:
     def look(self, room: int) -> None:
         """Look what is there, if something may be; at most `room` runs are taken up."""
         if self._shied and self._fewer_risks():
-            self._shied, self._poked = False, True
+            self._poked = True
         if self.looking or not (self._poked or (self.crowded and room > 0)):
             return
         self._poked, self.looking, self.crowded = False, True, False
@@ -108,14 +109,15 @@ class Lookout:
         """Whether one of those runs has got on."""
         before = len(self._risks)
         self._risks = {active: since for active, since in self._risks.items() if active.crashes}
-        return len(self._risks) < before or not self._risks
+        return len(self._risks) < before
 
     def _new_look(self, room: int) -> Look:
         roll = Roll({}, set(), {})  # until it is looked
         now = self._scheduler.clock()
         look = Look(self._lease.tenure, roll, now, room)
         look.risks = RISKS - sum(now - since < PROBATION for since in self._risks.values())
-        look.grave_risks = 1 - sum(active.crashes >= CRASHES - 1 for active in self._risks)
+        grave = sum(active.crashes >= CRASHES - 1 for active in self._risks)
+        look.grave_risks = 1 - grave if self._lease.calm else 0
         return look
 
     def _ask(
@@ -158,12 +160,12 @@ class Lookout:
     def _saw(self, look: Look, answers: list[tuple[bool, Any]]) -> None:
         self.looking = False
         self.crowded |= look.more
+        self._shied = look.shied
         if look.shied:
-            self._shied = True
             self._scheduler.timers.add(look.now + PROBATION, None)
         self._blocked = self._blocked if look.lost else look.blocked
-        refused = not all(applied for applied, _ in answers)
-        self._orphans |= look.orphans and (look.lost or look.more or look.shied or refused)
+        freed = any(isinstance(answer, Freed) for _, answer in answers)
+        self._orphans |= look.orphans and (look.lost or freed)  # there may be more, or somebody was faster
         self._looked(look, answers)
         self._lease.see(look.roll)
         self._plan_look(look.next_timer)
@@ -183,6 +185,8 @@ class Lookout:
                 case Queued() if applied:
                     self._scheduler.queued(answer)
                     self._plan_look(answer.wake)
+                case Freed() if applied:
+                    self._poked = True
                 case Nudge():
                     self._scheduler.nudge(answer)
                 case _ if not applied:

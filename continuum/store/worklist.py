@@ -8,7 +8,7 @@ What a worker has to look at stands in its queues and among the timers. Looking 
 in its memory means to claim it: in one batch the claim is written, what led there is taken away, and
 the state becomes running.
 
-A run whose worker died is claimed by another one, and how often that has happened in a row is counted in
+A run whose worker died is set free by another one, and how often that has happened in a row is counted in
 its state before it is executed again. When it has been too often the run is *laid aside*, as a dead
 letter; before that it is executed as the only one of its kind, so that it alone is found guilty. Any entry
 that it records, and any wait that it comes to, clears it.
@@ -34,7 +34,7 @@ from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Continuation, Message, Refusal, RunEnd, RunRecord, RunState, read, write
 from continuum.store.tenure import Roll, Tenure, forget, owner_of
 
-__all__ = ["Load", "Look", "Nudge", "Queued", "Taken", "Worklist"]
+__all__ = ["Freed", "Load", "Look", "Nudge", "Queued", "Taken", "Worklist"]
 
 Load: TypeAlias = Callable[[RunRecord, Continuation], Any]
 T = TypeVar("T")
@@ -43,6 +43,9 @@ Called: TypeAlias = tuple[RunId, list[bytes], bytes | None]
 
 SAMPLE: Final = 20
 """Entries."""
+
+PAGE: Final = 500
+"""How many runs of workers that are gone are set free in one look."""
 
 KEPT: Final = 16
 """How much different code that came with runs is kept loaded: equal code is loaded once."""
@@ -90,10 +93,15 @@ class Queued:
 
 
 @dataclass(slots=True)
+class Freed:
+    """A run whose worker is gone may be claimed from now on."""
+
+
+@dataclass(slots=True)
 class Look:
     """One look into the store, for a worker: what it may do, and what it has found.
 
-    At most `room` runs are claimed. With `orphans` also those whose worker is gone, and `blocked` are
+    At most `room` runs are claimed. With `orphans` those are set free whose worker is gone, and `blocked` are
     runs that are to be tried again (None: all that are blocked). Of those whose worker has died it takes
     `risks`, which are few, and only one which that has happened to as often as may be: when the next worker
     dies no other is to be suspected of it.
@@ -107,7 +115,7 @@ class Look:
     blocked: set[RunId] | None = field(default_factory=set)
     risks: int = 1
     grave_risks: int = 1
-    found: list[tuple[Batch | None, Taken | Nudge | Queued | Tenure | None]] = field(default_factory=list)
+    found: list[tuple[Batch | None, Taken | Nudge | Queued | Freed | Tenure | None]] = field(default_factory=list)
     more: bool = False  # there was more than it was to take
     shied: bool = False  # there were some that it did not take for the risk
     lost: bool = False  # nothing was looked at: others have ended the worker's tenure
@@ -188,7 +196,7 @@ class Worklist:
                 look.found.append((None, Nudge(run_id, ready, self.messages(view, run_id))))
         self._claim_some(view, look, [(run_id, ready, None) for run_id, ready in free])
         if look.orphans:
-            self._adopt(view, look)
+            self._set_free_orphans(view, look)
         if look.blocked is None:
             look.blocked = {keys.run_of_index(key) for key, _ in view.scan(keys.index_prefix(Status.BLOCKED))}
         if look.blocked:
@@ -226,17 +234,44 @@ class Worklist:
                 look.room -= taken
                 most -= taken
 
-    def _adopt(self, view: View, look: Look) -> None:
-        """Claim runs whose worker is gone. Of whom nothing is left the note is taken away."""
-        left: list[Called] = []
+    def _set_free_orphans(self, view: View, look: Look) -> None:
+        """Let go, for workers that are gone, of the runs that they had; of whom nothing is left the note goes.
+
+        They are claimed after that, from another view: a worker that was merely silent may write up to here.
+        """
+        left: list[tuple[RunId, bytes]] = []
         forgotten = set(look.roll.gone)
         for key, claim in view.scan(keys.claims()):
             owner = owner_of(claim)
             forgotten.discard(owner)
             if owner not in look.roll.workers and owner != look.tenure.token:
-                left.append((keys.run_of_claim(key), [], claim))
-        self._claim_some(view, look, left)
+                left.append((keys.run_of_claim(key), claim))
+        for run_id, claim in look.share_of(left)[:PAGE]:
+            look.found.append((self._set_free(view, look, run_id, claim), Freed()))
         look.found.extend((forget(look.roll, token), None) for token in forgotten)
+
+    def _set_free(self, view: View, look: Look, run_id: RunId, claim: bytes) -> Batch:
+        if view.get(keys.run(run_id)) is None or view.get(keys.outcome(run_id)) is not None:
+            return self._clear(view, run_id, [])
+        record, state = self._ledger.record(view, run_id), self._ledger.state(view, run_id)
+        batch = Batch([(keys.claim(run_id), claim), self._ledger.unchanged(view, run_id)], notify=True)
+        batch.deletes.append(keys.claim(run_id))
+        fell = look.roll.fell(owner_of(claim)) and self._was_executed(view, look, run_id, state)
+        crashes = state.crashes + fell
+        if crashes >= CRASHES:
+            self._lay_aside(batch, record, state, look.now)
+            return batch
+        if state.status is Status.RUNNING or fell:
+            waiting = replace(state, status=Status.WAITING, updated=look.now, waiting_for="a worker", crashes=crashes)
+            self._ledger.put_state(batch, record, state, waiting)
+        self._ledger.put_ready(batch, record.address, record.created)  # before those that came later
+        return batch
+
+    def _was_executed(self, view: View, look: Look, run_id: RunId, state: RunState) -> bool:
+        """Whether the run was being executed, or may have been, when its worker went."""
+        if state.status is Status.RUNNING or (state.wake is not None and state.wake <= look.now):
+            return True
+        return any(True for _ in view.scan(keys.inbox_prefix(run_id), limit=1))
 
     def _try_blocked(self, view: View, look: Look, blocked: set[RunId]) -> None:
         """Claim runs that are blocked: the code that this worker has may fit. Others may be at them just now."""
@@ -284,10 +319,7 @@ class Worklist:
         batch = Batch([(keys.claim(run_id), held), self._ledger.unchanged(view, run_id)], deletes=ready)
         if is_laid_aside(state):
             return (batch, None) if ready else None
-        crashes = state.crashes + self._was_brought_down(view, look, run_id, state, held)
-        if crashes >= CRASHES:
-            self._lay_aside(batch, record, state, look.now)
-            return batch, None
+        crashes = state.crashes
         if not look.dares(crashes):
             return None
         bound = self._limit_of(view, record) if state.status is Status.PENDING else None
@@ -302,14 +334,6 @@ class Worklist:
         self._load(view, taken)
         return batch, taken
 
-    def _was_brought_down(self, view: View, look: Look, run_id: RunId, state: RunState, held: bytes | None) -> bool:
-        """Whether the run's worker has died while the run was, or may have been, executed."""
-        if held is None or not look.roll.fell(owner_of(held)):
-            return False
-        if state.status is Status.RUNNING or (state.wake is not None and state.wake <= look.now):
-            return True
-        return any(True for _ in view.scan(keys.inbox_prefix(run_id), limit=1))
-
     def _lay_aside(self, batch: Batch, record: RunRecord, old: RunState, now: int) -> None:
         """Make the run a dead letter: nobody executes it until it is retried by hand."""
         reason = (
@@ -321,8 +345,6 @@ class Worklist:
             Status.BLOCKED, now, reason=reason, rewind=old.rewind, failed_at=old.failed_at, crashes=CRASHES
         )
         self._ledger.put_state(batch, record, old, state)
-        batch.deletes.append(keys.claim(record.id))
-        batch.notify = True
 
     def _queue(
         self, view: View, batch: Batch, record: RunRecord, state: RunState, bound: Bound, now: int
