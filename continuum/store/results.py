@@ -60,7 +60,10 @@ class Results:
         """
         key = keys.shared(share.digest)
         data = view.get(key)
-        found = None if data is None else self._standing(view, share, read(self._codec, SharedResult, key, data), now)
+        found, checks = None, [(key, data)]
+        if data is not None:
+            found, others = self._standing(view, share, read(self._codec, SharedResult, key, data), now)
+            checks += others
         if found is not None and found.step != share.step:
             raise BadValue(
                 f"once= of step {share.step!r}: the key belongs to step {found.step!r}, see run {found.run_id!r}; "
@@ -74,20 +77,30 @@ class Results:
         part = keys.part(run_id, share.digest, position)
         if found is None:
             taken = SharedResult(share.step, run_id, list(position), "taken")
-            return Batch([(key, data)], [write(self._codec, key, taken), write(self._codec, part, taken)]), None
+            return Batch(checks, [write(self._codec, key, taken), write(self._codec, part, taken)]), None
         if mine:
             return None, None
         # A part from before a retry is for who has it now to see to: whoever is in line is called after that.
-        return Batch([(key, data)], [(keys.waiter(share.digest, run_id, position), b"")], [part]), found
+        return Batch(checks, [(keys.waiter(share.digest, run_id, position), b"")], [part]), found
 
-    def _standing(self, view: View, share: Share, found: SharedResult, now: int) -> SharedResult | None:
-        """What is there, as it stands by now: expired, done, given up, or at work."""
+    def _standing(
+        self, view: View, share: Share, found: SharedResult, now: int
+    ) -> tuple[SharedResult | None, list[tuple[bytes, bytes | None]]]:
+        """What is there, as it stands by now: expired, done, given up, or at work; with the checks that it still is.
+
+        A run that has given up may take the same again, and what stands under the digest is the same then.
+        """
         if found.state == "done":
-            return None if found.expires is not None and found.expires <= now else found
-        part, *_ = self._part_and_result(view, keys.part(found.run_id, share.digest, tuple(found.position)))
+            return None if found.expires is not None and found.expires <= now else found, []
+        part, _, ((part_key, part_data), _) = self._part_and_result(
+            view, keys.part(found.run_id, share.digest, tuple(found.position))
+        )
+        outcome = keys.outcome(found.run_id)
+        ended = view.get(outcome)
+        checks = [(part_key, part_data), (outcome, ended)]
         if part is not None:
-            return part if part.state == "done" else None
-        return found if view.get(keys.outcome(found.run_id)) is None else None
+            return part if part.state == "done" else None, checks
+        return found if ended is None else None, checks
 
     # Writing down
 

@@ -125,6 +125,20 @@ def test_whoever_comes_first_takes_what_was_given_up(shop: Shop) -> None:
     assert shop.left("mehw") == []
 
 
+def test_who_saw_it_free_does_not_take_what_the_same_run_has_taken_again(shop: Shop) -> None:
+    shop.ask("a")
+    batch = Batch()
+    key = shop.results.put_part(batch, ONCE, SharedResult("charge", "a", list(POSITION), "given up"))
+    shop.store.commit([batch])
+    with shop.store.view() as view:
+        late, found = shop.results.ask(view, ONCE, "b", POSITION, NOW)
+    assert late is not None
+    assert found is None
+    shop.do(lambda view: shop.results.conclude(view, key))
+    assert shop.ask("a") is None
+    assert shop.store.commit([late]) == [False]
+
+
 def test_who_leaves_the_line_is_not_called_and_calls_nobody(shop: Shop) -> None:
     for run_id in ("a", "b", "c"):
         shop.ask(run_id)
