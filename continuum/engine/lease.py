@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import secrets
 import socket
@@ -155,7 +154,7 @@ class Lease:
         self._watch_due = self._beat_due = 0.0
         self._asked = False  # by others, to show life
         self._beats = 0
-        self._disturbed = -math.inf  # when a worker was last seen to be gone
+        self._disturbed = monotonic()  # when a worker was last seen to be gone; nothing is known of what was before
         self._rest_due: float | None = None  # since it has nothing in hand
         self._looking = False
 
