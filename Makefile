@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .NOTPARALLEL:
-.PHONY: demo test test-all bench lint clean
+.PHONY: demo test test-all twins other-twins bench lint clean
 
 demo: $(STAMP)
 	$(BIN)/continuum demo
@@ -19,14 +19,26 @@ test: $(STAMP)
 	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32
 	$(BIN)/python -m pytest
+	$(MAKE) other-twins
 
 # The same under each of these Pythons that is here, in a .venv of its own.
 test-all: $(VERSIONS:%=test-%)
 
 test-3.%:
 	@if python3.$* -c pass 2>/dev/null; \
-	then $(MAKE) test PYTHON=python3.$* VENV=.venv-3.$*; \
+	then $(MAKE) test PYTHON=python3.$* VENV=.venv-3.$* VERSIONS=; \
 	else echo "python3.$* is not here"; fi
+
+# What depends on the inside of the interpreter, under each of the other Pythons that is here.
+other-twins: $(VERSIONS:%=twins-%)
+
+twins-3.%:
+	@if ! python3.$* -c pass 2>/dev/null; then echo "python3.$* is not here"; \
+	elif $(BIN)/python -c 'import sys; sys.exit(sys.version_info[1] != $*)'; then :; \
+	else $(MAKE) twins PYTHON=python3.$* VENV=.venv-3.$*; fi
+
+twins: $(STAMP)
+	$(BIN)/python -m pytest tests/engine/continuation
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/limit.py
