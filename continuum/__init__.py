@@ -6,12 +6,14 @@ result in a store, and replays the record after a restart. Where things are:
 * :mod:`continuum.commands`: what a workflow may yield; :mod:`continuum.steps` and :mod:`continuum.branches` have
   the commands that those are about
 * :mod:`continuum.workflow`: the decorator, Invocation, the registry
+* :mod:`continuum.dag`: steps with dependencies, on top of these
 * :mod:`continuum.limit`: how much of something may be done at a time
 * :mod:`continuum.context`: what code can know of the run that it belongs to
 * :mod:`continuum.errors`: every error, its tree drawn on top
 * :mod:`continuum.blocking`, :mod:`continuum.host`: Engine and AsyncEngine
 * :mod:`continuum.client`, :mod:`continuum.runs`: start, send, read
-* :mod:`continuum.engine`: the pure machine, and the scheduler around it
+* :mod:`continuum.engine`: the pure machine, the scheduler around it, continuations (how a generator becomes bytes
+  in :mod:`continuum.engine.continuation`, when one is kept in :mod:`continuum.engine.keeping`)
 * :mod:`continuum.store`: the key-value waist, the ledger on top of it, the backends below
 * :mod:`continuum.cli`: the command line
 
