@@ -49,6 +49,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/backends.py
+	$(BIN)/python benchmarks/workers.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .
