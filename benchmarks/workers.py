@@ -1,6 +1,7 @@
 """How much more do two workers do than one, each a process, where the steps compute?
 
-One interpreter uses one processor. The runs are there before the workers are, and what is timed is from
+One interpreter uses one processor; commits are one after the other whoever makes them, so a step has to compute for
+some milliseconds. The runs are there before the workers are, and what is timed is from
 when all workers are ready to the end of the last run.
 """
 
@@ -64,8 +65,8 @@ def steps_a_second(workers: int, runs: int, rounds: int) -> float:
 
 def main() -> None:
     parser = options(__doc__)
-    parser.add_argument("--runs", type=int, default=400)
-    parser.add_argument("--rounds", type=int, default=20_000, help="of the loop in each step")
+    parser.add_argument("--runs", type=int, default=150)
+    parser.add_argument("--rounds", type=int, default=100_000, help="of the loop in each step")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--worker", metavar="STORE", help="be one of the workers")
     arguments = parser.parse_args()
