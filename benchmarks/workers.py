@@ -1,8 +1,7 @@
 """How much more do two workers do than one, each a process, where the steps compute?
 
-One interpreter uses one processor; commits are one after the other whoever makes them, so a step has to compute for
-some milliseconds. The runs are there before the workers are, and what is timed is from
-when all workers are ready to the end of the last run.
+One interpreter uses one processor. What is timed is from the first start, when all workers are ready, to the
+end of the last run. Commits are one after the other whoever makes them, so a step computes for some milliseconds.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from measure import options, show, store
 from continuum import Engine, Save, workflow
 
 STEPS = 10
+CONCURRENCY = 4
 
 
 def compute(rounds: int) -> int:
@@ -37,24 +37,23 @@ def computes(rounds: int) -> Generator[Any, Any, int]:
 
 
 def work(path: str) -> None:
-    """Be a worker, from a line on standard input to its end."""
-    sys.stdin.readline()
-    with Engine(path, workflows=[computes]):
+    """Be a worker until standard input ends."""
+    with Engine(path, workflows=[computes], concurrency=CONCURRENCY):
+        print("ready", flush=True)
         sys.stdin.read()
 
 
 def steps_a_second(workers: int, runs: int, rounds: int) -> float:
     """What so many workers do."""
     with store() as path, Engine(path, work=False) as client:
-        handles = [client.start(computes(rounds)) for _ in range(runs)]
         command = [sys.executable, __file__, "--worker", path]
-        processes = [subprocess.Popen(command, stdin=subprocess.PIPE, text=True) for _ in range(workers)]
-        time.sleep(2)  # until they have imported everything
-        began = time.perf_counter()
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        processes = [subprocess.Popen(command, **pipes) for _ in range(workers)]
         for process in processes:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
+            assert process.stdout is not None
+            process.stdout.readline()
+        began = time.perf_counter()
+        handles = [client.start(computes(rounds)) for _ in range(runs)]
         for handle in handles:
             handle.result()
         seconds = time.perf_counter() - began

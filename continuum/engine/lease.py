@@ -169,6 +169,11 @@ class Lease:
         return self._peers <= self._known
 
     @property
+    def in_company(self) -> bool:
+        """Whether others are at work beside this worker."""
+        return bool(self._peers)
+
+    @property
     def calm(self) -> bool:
         """Whether no worker has gone for a while: then, where one goes, it tells something about what it did."""
         return self._monotonic() - self._disturbed >= CALM

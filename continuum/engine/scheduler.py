@@ -69,6 +69,9 @@ Enough to share a commit, and few enough to stay in the processor's cache.
 GIVE_WAY: Final = 0.001
 """Seconds for which the loop lets the committer write, at the most, before the disk is waited for side by side."""
 
+SHARED_WINDOW: Final = 16
+"""The same beside other workers, which are to have theirs."""
+
 LINE: Final = 1_000
 """How many runs that this engine started itself may wait in memory to be begun."""
 
@@ -117,6 +120,7 @@ class Scheduler:
         self._effects = Effects(self)
         self._settled = settled
         self._window = max(WINDOW, 2 * concurrency)
+        self._shared_window = max(SHARED_WINDOW, 2 * concurrency)
         self._runs: dict[RunId, Active] = {}
         self._busy: set[RunId] = set()  # of these, those with something under way
         self._line: dict[RunId, Taken] = {}  # started in this worker's hands, and not begun yet
@@ -269,7 +273,7 @@ class Scheduler:
     # Taking up
 
     def _room(self) -> int:
-        return self._window - len(self._busy)
+        return (self._shared_window if self.lease.in_company else self._window) - len(self._busy)
 
     def _begin_next(self) -> None:
         run_id = next(iter(self._line))
