@@ -22,12 +22,13 @@ from programs import Block, Choices, child, examples, program, uncertain_program
 from virtual import VirtualTime
 
 from continuum import AsyncEngine, AsyncRun
+from continuum.engine import lookout
 from continuum.engine.keeping import changeover, keeper, upkeep
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Settle, Started
 from continuum.errors import CommitUnknown, RunEnded, RunFinished, StoreClosed, WrongState
 from continuum.journal import FINISHED, MARKS, TAKES, Entry, Failure, Kind, Status, Value
-from continuum.store import keys
+from continuum.store import keys, worklist
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger, RunInfo
 from continuum.store.memory import MemoryStore, Space
@@ -44,8 +45,11 @@ choices = st.binary(min_size=30, max_size=90)
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody wants to read of all the crashes."""
+    """Nobody wants to read of all the crashes, and no run is suspected of them."""
     monkeypatch.setattr("continuum.host.logger.disabled", True)
+    monkeypatch.setattr(lookout, "PROBATION", 0)
+    for room in (lookout, worklist):
+        monkeypatch.setattr(room, "CRASHES", 1_000_000)
 
 
 @pytest.fixture
