@@ -18,6 +18,7 @@ from continuum.store import copying
 from continuum.store.copying import Copied, copy, count
 from continuum.store.lmdb import LmdbStore
 from continuum.store.memory import MemoryStore, Space
+from continuum.store.opening import open_store
 from continuum.store.protocol import Batch, Store
 
 Place = Callable[[], Store]
@@ -54,9 +55,15 @@ def in_memory() -> Place:
     return lambda: MemoryStore(space)
 
 
-@pytest.fixture(params=["lmdb to memory", "memory to lmdb", "memory to memory"])
+WAYS = ["lmdb to memory", "memory to lmdb", "memory to memory", "lmdb to postgresql", "postgresql to lmdb"]
+
+
+@pytest.fixture(params=WAYS)
 def places(request: pytest.FixtureRequest, tmp_path: Path) -> list[Place]:
     def place(kind: str, name: str) -> Place:
+        if kind == "postgresql":
+            url: str = request.getfixturevalue("schema")
+            return lambda: open_store(url)
         return in_memory() if kind == "memory" else lambda: LmdbStore(tmp_path / name)
 
     source, destination = request.param.split(" to ")
