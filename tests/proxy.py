@@ -119,8 +119,9 @@ class Proxy:
         self._cut_off(client)
 
     def _cut_off(self, client: socket.socket) -> None:
-        self.cuts += client in self._open
-        self._open.discard(client)
+        with self._lock:
+            self.cuts += client in self._open
+            self._open.discard(client)
         _hang_up(client)
 
 
