@@ -21,7 +21,7 @@ from continuum.cli.demo import demo
 from continuum.cli.history import history
 from continuum.cli.logs import logs
 from continuum.cli.ls import ls
-from continuum.cli.options import DEFAULT_STORE, STORE_HELP, Settings
+from continuum.cli.options import DEFAULT_STORE, STORE_HELP, STORE_VARIABLE, Settings
 from continuum.cli.result import result
 from continuum.cli.retry import retry
 from continuum.cli.run import run
@@ -58,7 +58,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--store", metavar="PATH", envvar="CONTINUUM_STORE", help=STORE_HELP)
+@click.option("--store", metavar="PATH", envvar=STORE_VARIABLE, help=STORE_HELP)
 @click.version_option(__version__, prog_name="continuum", message="%(prog)s %(version)s")
 @click.pass_context
 def cli(ctx: click.Context, store: str | None) -> None:

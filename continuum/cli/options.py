@@ -24,6 +24,7 @@ __all__ = [
     "QUEUE",
     "RUN_ID",
     "STORE_HELP",
+    "STORE_VARIABLE",
     "Settings",
     "client",
     "follow_option",
@@ -36,7 +37,8 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_STORE: Final = "./.continuum"
-STORE_HELP: Final = f"The store: a directory or a URL.  [default: $CONTINUUM_STORE, else {DEFAULT_STORE}]"
+STORE_VARIABLE: Final = "CONTINUUM_STORE"
+STORE_HELP: Final = f"The store: a directory or a URL.  [default: ${STORE_VARIABLE}, else {DEFAULT_STORE}]"
 
 
 @dataclass(frozen=True, slots=True)

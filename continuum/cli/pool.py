@@ -7,6 +7,7 @@ in sessions of their own, so that Ctrl-C on a terminal reaches the parent alone.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from anyio.abc import Process
 
 from continuum.cli import output
 from continuum.cli.exits import OK
+from continuum.cli.options import STORE_VARIABLE
 from continuum.cli.signals import Signals
 
 __all__ = ["supervise", "worker_command"]
@@ -32,9 +34,9 @@ STEADY: Final = 60.0
 """A worker that has lived for so many seconds did not die of how it was started."""
 
 
-async def supervise(command: Sequence[str], processes: int, *, until_idle: bool) -> int:
-    """Have so many processes of that command at work until a signal comes, and give the exit code."""
-    pool = _Pool(command, until_idle=until_idle)
+async def supervise(command: Sequence[str], store: str, processes: int, *, until_idle: bool) -> int:
+    """Have so many processes of that command at work on the store until a signal comes, and give the exit code."""
+    pool = _Pool(command, store, until_idle=until_idle)
     with Signals(pool.abort) as signals:
         async with anyio.create_task_group() as group:
             for _ in range(processes):
@@ -54,8 +56,9 @@ async def _until_stopped(pool: _Pool, signals: Signals, processes: int) -> None:
 
 
 class _Pool:
-    def __init__(self, command: Sequence[str], *, until_idle: bool) -> None:
+    def __init__(self, command: Sequence[str], store: str, *, until_idle: bool) -> None:
         self._command = command
+        self._environment = {**os.environ, STORE_VARIABLE: store}
         self._until_idle = until_idle
         self._processes: set[Process] = set()
         self._stopping = anyio.Event()
@@ -83,7 +86,7 @@ class _Pool:
 
     async def _start(self) -> Process:
         start = partial(anyio.open_process, stdin=subprocess.PIPE, stdout=None, stderr=None, start_new_session=True)
-        process = await start(list(self._command))
+        process = await start(list(self._command), env=self._environment)
         self._processes.add(process)
         if self._stopping.is_set():
             await _ask_to_end(process)
@@ -118,6 +121,9 @@ def _cause(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
-def worker_command(store: str, targets: Sequence[str], options: Sequence[str]) -> list[str]:
-    """The command of one worker: this program, by this interpreter."""
-    return [sys.executable, "-m", "continuum", "--store", store, "run", *options, "--supervised", "--", *targets]
+def worker_command(targets: Sequence[str], options: Sequence[str]) -> list[str]:
+    """The command of one worker: this program, by this interpreter.
+
+    The store is told by the environment: its URL may hold a password, and everybody may see commands.
+    """
+    return [sys.executable, "-m", "continuum", "run", *options, "--supervised", "--", *targets]

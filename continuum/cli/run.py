@@ -151,8 +151,8 @@ def _supervise(ctx: click.Context, store: str, processes: int) -> int:
     options += ["--until-idle"] * given["until_idle"]
     if given["carried"] is not None:
         options.append("--carried" if given["carried"] else "--no-carried")
-    command = worker_command(store, given["targets"], options)
-    return anyio.run(partial(supervise, command, processes, until_idle=given["until_idle"]), backend="asyncio")
+    command = worker_command(given["targets"], options)
+    return anyio.run(partial(supervise, command, store, processes, until_idle=given["until_idle"]), backend="asyncio")
 
 
 async def serve(daemon: Daemon) -> int:

@@ -65,6 +65,16 @@ def test_workers_share_the_runs_and_one_that_dies_is_replaced(project: Project, 
     assert workers(project) == set()
 
 
+def test_the_store_is_in_no_command_that_everybody_may_see(project: Project, background: Background) -> None:
+    parent = started(background, 2)
+    worker, _ = workers(project)
+    seen = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(worker)], capture_output=True, text=True, check=True)
+    assert "--supervised" in seen.stdout
+    assert "store" not in seen.stdout
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(SAFETY) == 0
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_lets_the_steps_of_all_workers_end(
     project: Project, background: Background, number: int, code: int
