@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
+import pytest
 from hosts import opened
 
 from continuum import Engine, Workflow
+from continuum.engine import lease
 from continuum.errors import CommitUnknown, StoreClosed
 from continuum.journal import Entry
 from continuum.store.codec import Codec
@@ -104,6 +106,14 @@ def crash_everywhere(
     prepare: Callable[[], tuple[Crashes, Callable[[Any], None]]], scenario: Scenario, lives: int = 1
 ) -> int:
     """Crash after every number of commits, then finish and check; gives how many crashes there were."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lease, "CALM", 0.0)  # the test knows what they died of
+        return _crash_everywhere(prepare, scenario, lives)
+
+
+def _crash_everywhere(
+    prepare: Callable[[], tuple[Crashes, Callable[[Any], None]]], scenario: Scenario, lives: int
+) -> int:
     crashes_in_all = 0
     for applied in (False, True):
         for commits in range(ENOUGH):
