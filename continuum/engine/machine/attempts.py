@@ -29,10 +29,12 @@ def ask_step(machine: Machine, waiting: Waiting) -> None:
     command = waiting.command
     assert isinstance(command, Save)
     options = command.options
-    if options.once is None and options.cache is None:
+    if options.once is not None or options.cache is not None:
+        machine.journal.requests.append(LookUp(waiting.position, command))
+    elif waiting.begun or waiting.due is not None or options.limit is not None:
         begin_attempts(machine, waiting)
     else:
-        machine.journal.requests.append(LookUp(waiting.position, command))
+        _attempt(machine, waiting)
 
 
 def begin_attempts(machine: Machine, waiting: Waiting) -> None:

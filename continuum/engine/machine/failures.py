@@ -18,6 +18,8 @@ _ALONE: Final = 2  # references to an error: one of these, and one as it is coun
 class Failures:
     """The last errors of commands, by identity, since the same one may be raised again later."""
 
+    __slots__ = ("_count", "known")
+
     def __init__(self, known: Iterable[tuple[int, Position, BaseException]] = ()) -> None:
         self.known = {id(each[2]): each for each in known}  # with a running number
         self._count = max((number for number, _, _ in self.known.values()), default=0)

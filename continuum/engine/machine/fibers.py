@@ -9,7 +9,6 @@ What commands mean is not known here; see :mod:`continuum.engine.machine.machine
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from inspect import GEN_CREATED, getgeneratorstate
 from types import FrameType, GeneratorType
@@ -99,6 +98,8 @@ class Waiting:
 class Fibers:
     """All fibers of a run, and the line of those that can go on."""
 
+    __slots__ = ("_adopt", "_alive", "_at", "_failed", "_issue", "_journal", "_line", "_withdraw", "ended")
+
     def __init__(
         self,
         journal: Journal,
@@ -112,7 +113,8 @@ class Fibers:
         self._withdraw = withdraw  # a waiting command was cancelled
         self._failed = failed  # a branch ended with an error that its group goes by
         self._adopt = adopt  # gives what is run in place of a generator of the user's
-        self._line: deque[tuple[Fiber, Outcome]] = deque()
+        self._line: list[tuple[Fiber, Outcome]] = []
+        self._at = 0  # where in the line the next one stands
         self._alive: dict[Fiber, None] = {}  # in the order in which they came
         self.ended: Outcome | None = None  # of the fiber without a group
 
@@ -130,11 +132,15 @@ class Fibers:
 
     def run(self) -> bool:
         """Let every fiber in line go on until all of them wait or have ended; whether code of the workflow ran."""
-        ran = False
-        while self._line:
-            fiber, outcome = self._line.popleft()
-            ran = ran or getattr(fiber.body, "gi_code", None) is not _COMMAND_CODE  # a lone command as a branch
+        line, ran = self._line, False
+        while self._at < len(line):
+            fiber, outcome = line[self._at]
+            self._at += 1
+            if not ran:
+                ran = not _is_lone(fiber.body)
             self._advance(fiber, outcome)
+        line.clear()
+        self._at = 0
         return ran
 
     def cancel(self, fiber: Fiber, error: Cancelled) -> None:
@@ -184,6 +190,7 @@ class Fibers:
     def discard(self) -> None:
         """Let go of every generator."""
         self._line.clear()
+        self._at = 0
         for fiber in self._alive:
             discard(fiber.body)
             fiber.waits_for = fiber.frame = None  # nothing keeps it in memory

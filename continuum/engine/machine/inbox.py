@@ -43,6 +43,8 @@ class Handler:
 class Inbox:
     """Events in order of arrival, by name; receivers in the order in which they asked, by name."""
 
+    __slots__ = ("_held", "_receivers", "events", "handlers", "ready")
+
     def __init__(self) -> None:
         self.events: dict[str, deque[EventArrived]] = {}
         self._receivers: dict[str, dict[Position, Waiting]] = {}

@@ -76,6 +76,33 @@ class Machine:
     branches, and gives what is run in its place; the generator itself is closed then. What it raises, feed raises.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_asked",
+        "_compensate_on_failure",
+        "_context",
+        "_deadline",
+        "_dues",
+        "_failures",
+        "_root",
+        "_seed",
+        "_stopping",
+        "_unasked",
+        "_undo",
+        "_waiting",
+        "encode",
+        "family",
+        "fibers",
+        "finished",
+        "inbox",
+        "journal",
+        "patches",
+        "predicates",
+        "run_id",
+        "state",
+        "stop_reason",
+    )
+
     def __init__(
         self,
         run_id: str,
@@ -281,15 +308,16 @@ class Machine:
 
     def _ask(self) -> bool:
         """Ask the host for what the fibers wait for; True where one of them can go on without it."""
-        while self._asked < len(self._unasked):
-            waiting = self._unasked[self._asked]
+        unasked = self._unasked
+        while self._asked < len(unasked):
+            waiting = unasked[self._asked]
             self._asked += 1
             if self._waiting.get(waiting.position) is waiting:
                 waiting.asked = True
                 ASK[waiting.kind](self, waiting)
                 if not waiting.asked:
                     return True
-        self._unasked.clear()
+        unasked.clear()
         self._asked = 0
         return False
 
@@ -307,14 +335,15 @@ class Machine:
     def _deliver(self, waiting: Waiting, entry: Entry) -> None:
         outcome = entry.outcome
         assert outcome is not None, "a completion has an outcome"
-        if waiting.kind is Kind.SAVE:
+        command = waiting.command
+        if type(command) is Save:
             del self._waiting[waiting.position]
         else:
             self._forget(waiting)
         if isinstance(outcome, Failure):
             self._failures.remember(entry.position, outcome.error)
-        elif isinstance(waiting.command, Save) and waiting.command.options.compensate is not None and entry.attempts:
-            self._undo.push(waiting.command, outcome.value)
+        elif type(command) is Save and command.options.compensate is not None and entry.attempts:
+            self._undo.push(command, outcome.value)
         self.fibers.resume(waiting.fiber, outcome)
 
     def _forget(self, waiting: Waiting) -> None:
@@ -340,7 +369,8 @@ class Machine:
     # Commands
 
     def _issue(self, fiber: Fiber, command: Any) -> Outcome | None:
-        if (delegate := fiber.delegate()) is not None:
+        body: Any = fiber.body
+        if body.gi_yieldfrom is not None and (delegate := fiber.delegate()) is not None:
             return Failure(explain_bad_delegate(delegate, fiber.where()))
         begin = BEGIN.get(type(command))
         if begin is None:
@@ -348,9 +378,8 @@ class Machine:
         return begin(self, fiber, command)
 
     def wait(self, fiber: Fiber, kind: Kind, name: str, command: Command[Any]) -> Waiting:
-        waiting = Waiting(fiber, fiber.position(), kind, name, command)
-        fiber.waits_for = waiting
-        self._waiting[waiting.position] = waiting
+        position = fiber.position()
+        waiting = self._waiting[position] = fiber.waits_for = Waiting(fiber, position, kind, name, command)
         self._unasked.append(waiting)
         return waiting
 
@@ -379,13 +408,13 @@ class Machine:
             self.journal.take()
 
     def _step_done(self, event: StepDone) -> None:
-        waiting = self._waiting.get(event.position)
+        waiting, outcome = self._waiting.get(event.position), event.outcome
         if waiting is None or waiting.kind is not Kind.SAVE:
             return  # the result of a step that was cancelled
-        if isinstance(event.outcome, Failure):
-            attempt_failed(self, waiting, event.outcome)
+        if isinstance(outcome, Failure):
+            attempt_failed(self, waiting, outcome)
         else:
-            self.complete(waiting, event.outcome)
+            self.complete(waiting, outcome, 0, waiting.attempts + 1)
 
     def _step_wanted(self, event: StepWanted) -> None:
         waiting = self._waiting.get(event.position)

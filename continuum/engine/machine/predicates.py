@@ -9,8 +9,6 @@ a thousand of which each lets the next one go on are looked at two thousand time
 
 from __future__ import annotations
 
-from collections import deque
-
 from continuum.engine.machine.fibers import Waiting
 from continuum.journal import Position
 
@@ -20,9 +18,11 @@ __all__ = ["Predicates"]
 class Predicates:
     """Waiting Ensure commands. `stale` says that code has run since they were last looked at from the first on."""
 
+    __slots__ = ("_due", "_waiting", "stale")
+
     def __init__(self) -> None:
         self._waiting: dict[Position, Waiting] = {}
-        self._due: deque[Waiting] = deque()  # that have their turn yet
+        self._due: list[Waiting] = []  # that have their turn yet, the next one last
         self.stale = False
 
     def __bool__(self) -> bool:
@@ -41,10 +41,10 @@ class Predicates:
         """The next that is to be looked at; None where nothing has changed since all of them were."""
         while True:
             while self._due:
-                waiting = self._due.popleft()
+                waiting = self._due.pop()
                 if self._waiting.get(waiting.position) is waiting:
                     return waiting
             if not self.stale:
                 return None
             self.stale = False
-            self._due.extend(self._waiting.values())
+            self._due.extend(reversed(self._waiting.values()))

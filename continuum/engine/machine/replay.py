@@ -33,6 +33,8 @@ class Whereabouts(Protocol):
 class Journal:
     """The journal of one run as its machine sees it: what is left to replay, what is to be appended."""
 
+    __slots__ = ("_next", "_present", "_recorded", "_run", "live", "now", "recall", "requests")
+
     def __init__(self, run: str) -> None:
         self._run = run
         self._recorded: Sequence[Entry] = ()

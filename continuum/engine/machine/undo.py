@@ -23,6 +23,8 @@ REVERTS: Final = "the run reverts"
 class UndoStack:
     """The saved steps that can be undone, newest last."""
 
+    __slots__ = ("cause", "position", "running", "steps")
+
     def __init__(self) -> None:
         self.steps: list[tuple[Save[Any], Any]] = []
         self.position: Position | None = None  # where the undoing stands, once it is decided
