@@ -353,5 +353,6 @@ class Compact(Command[None]):
     """Delete what was recorded of the run so far, and keep a continuation in its place.
 
     The run goes on with all that it has in memory, and in a store that does not grow. Raises CompactRefused where
-    that cannot be captured; then nothing is deleted.
+    that cannot be captured; then nothing is deleted. Of the steps that have a ``key=`` the last value of each key stays
+    in the history.
     """

@@ -51,7 +51,8 @@ class Description:
 class HistoryStep:
     """One command of a run's history. Also read like its JSON form: ``step["position"]``.
 
-    `value` and `error` are as in a :class:`Description`; of an error and a value there is one.
+    `value` and `error` are as in a :class:`Description`; of an error and a value there is one. `key` is that of a
+    Save that has one.
     """
 
     position: str
@@ -61,6 +62,7 @@ class HistoryStep:
     value: Any
     error: Any
     attempts: int
+    key: str | None = None
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
@@ -73,18 +75,22 @@ class Kept:
     `continuation` has ``entries`` (how many of the history's entries it stands for), ``where`` (the lines at which
     the run stood), ``size`` in bytes, ``at``, ``python`` (the version that it takes, where it holds code by value) and
     ``functions`` (names and fingerprints). `refusal` says in ``reason`` why none was kept ``at`` that time, when
-    there were so many ``entries``. `deleted` entries of the history are gone.
+    there were so many ``entries``. `deleted` entries of the history are gone, and of what was there before the next
+    one `keys` are left, each the last of its key.
     """
 
     continuation: dict[str, Any] | None
     refusal: dict[str, Any] | None
     deleted: int
+    keys: int = 0
 
     def __getitem__(self, name: str) -> Any:
         return getattr(self, name)
 
 
-def describe_kept(record: RunRecord, continuation: Continuation | None, refusal: Refusal | None) -> Kept:
+def describe_kept(
+    record: RunRecord, continuation: Continuation | None, refusal: Refusal | None, survivors: int
+) -> Kept:
     """What is kept of a run as people see it."""
     found: dict[str, Any] | None = None
     if continuation is not None:
@@ -99,7 +105,7 @@ def describe_kept(record: RunRecord, continuation: Continuation | None, refusal:
     why: dict[str, Any] | None = None
     if refusal is not None:
         why = {"reason": refusal.reason, "entries": refusal.number, "at": datetime_of(refusal.at)}
-    return Kept(found, why, record.compacted)
+    return Kept(found, why, record.compacted - survivors, survivors)
 
 
 def describe(info: RunInfo) -> Description:
@@ -136,4 +142,5 @@ def history_step(row: HistoryRow) -> HistoryStep:
     """One line of a history as people see it."""
     shown = preview(row.payload) if row.payload else None
     value, error = (None, shown) if row.failed else (shown, None)
-    return HistoryStep(row.position, row.kind, row.name, datetime_of(row.at), value, error, row.attempts)
+    at, key = datetime_of(row.at), row.key or None
+    return HistoryStep(row.position, row.kind, row.name, at, value, error, row.attempts, key)

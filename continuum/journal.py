@@ -126,7 +126,8 @@ class Entry:
 
     `at` is nanoseconds since the epoch, UTC. `attempts` counts the tries of a step, the one that
     gave the outcome included. `ref` belongs to the kind: the number of the inbox message that was
-    taken (see :data:`TAKES`), or the time at which a timer or the next attempt is due.
+    taken (see :data:`TAKES`), or the time at which a timer or the next attempt is due. `key` is that of a Save
+    which gave a value: the last entry of each key stays where a history is deleted.
     """
 
     position: Position
@@ -136,6 +137,7 @@ class Entry:
     at: int
     attempts: int = 0
     ref: int = 0
+    key: str = ""
 
 
 def position_text(position: Position) -> str:

@@ -75,7 +75,10 @@ class AsyncRun(Generic[T_co]):
         ledger, run_id = self._client.ledger, self.id
         return await self._client.read(
             lambda view: describe_kept(
-                ledger.record(view, run_id), ledger.continuation(view, run_id), ledger.refusal(view, run_id)
+                ledger.record(view, run_id),
+                ledger.continuation(view, run_id),
+                ledger.refusal(view, run_id),
+                ledger.survivors(view, run_id),
             )
         )
 

@@ -103,6 +103,9 @@ class Save(Command[T_co]):
     `limit`, a :class:`Limit`, bounds how many attempts at steps of that name are under way at a time, and how
     many begin in a time, in all runs and workers of the store; the others wait for their turn.
 
+    `key` is for runs whose history is deleted, by Compact: of the steps of a run with that key the last one that gave
+    a value stays in its history, for whoever reads it from outside.
+
     Gives back what `fn` returned; raises what it raised. Raises BadValue for bad options, BadArguments for
     those that there are not.
 

@@ -42,4 +42,5 @@ def _row(step: HistoryStep) -> list[str]:
         shown = brief(f"{step.error['type']}: {step.error['message']}", VALUE)
     elif step.error is not None:
         shown = brief(step.error, VALUE)
-    return [step.position, step.kind, escaped(step.name), moment(step.at) or "", str(step.attempts or ""), shown]
+    name = escaped(step.name if step.key is None else f"{step.name} [{step.key}]")
+    return [step.position, step.kind, name, moment(step.at) or "", str(step.attempts or ""), shown]

@@ -41,7 +41,7 @@ def kept_shape(kept: Kept) -> dict[str, Any]:
         name: part and {**part, "at": moment(part["at"])}
         for name, part in (("continuation", kept.continuation), ("refusal", kept.refusal))
     }
-    return {**shown, "deleted": kept.deleted}
+    return {**shown, "deleted": kept.deleted, "keys": kept.keys}
 
 
 def step_shape(step: HistoryStep) -> dict[str, Any]:
@@ -54,6 +54,7 @@ def step_shape(step: HistoryStep) -> dict[str, Any]:
         "value": step.value,
         "error": step.error,
         "attempts": step.attempts,
+        "key": step.key,
     }
 
 

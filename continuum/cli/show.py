@@ -74,9 +74,14 @@ def _kept_fields(kept: Kept, now: datetime) -> Iterator[tuple[str, str | None]]:
             "kept",
             f"after {found['entries']:,} entries{where}\n{found['size']:,} bytes, {age(found['at'], now)} ago{python}",
         )
-    yield "deleted", f"the first {kept.deleted:,} entries of the history" if kept.deleted else None
+    yield "deleted", _deleted(kept) if kept.deleted else None
     if refusal is not None:
         yield "not kept", f"after {refusal['entries']:,} entries, {age(refusal['at'], now)} ago\n{refusal['reason']}"
+
+
+def _deleted(kept: Kept) -> str:
+    but = f", except the last of each of {kept.keys:,} keys" if kept.keys else ""
+    return f"the first {kept.deleted + kept.keys:,} entries of the history{but}"
 
 
 def _arguments(run: Description) -> str:

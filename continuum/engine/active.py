@@ -90,6 +90,7 @@ class Active:
         "idle_since",
         "in_flight",
         "keep_at",
+        "keyed",
         "leaving",
         "machine",
         "messages",
@@ -118,6 +119,7 @@ class Active:
         self.upkeep: Upkeep | None = None  # what is known of its continuation
         self.keep_at = NEVER  # how many entries there are when that is to be seen to
         self.dropping: list[Position] = []  # commands that wait for the history to be deleted
+        self.keyed = False  # there may be entries with a key in its history
         self.number = 0  # of the next entry of its journal
         self._numbered_from = 0  # the same when it was taken up
         self.settlement: Settle | None = None
@@ -234,6 +236,8 @@ class Active:
             self._settle(Settle(Status.FAILED, Failure(error)))
             return
         self.number += 1
+        if entry.key:
+            self.keyed = True
         if self.sent and entry.kind is Kind.SEND and entry.position in self.sent:
             self._worklist.forget_sent(self.batch, *self.sent.pop(entry.position))
         elif self.shares is not None and entry.kind is Kind.SAVE:
@@ -328,9 +332,10 @@ class Active:
         return self._batch is not None and any(key.startswith(prefix) for key in self._batch.deletes)
 
     def keep(self, continuation: Continuation, *, drop: bool) -> None:
-        """Keep a continuation for all that has been recorded; with `drop` that is deleted."""
+        """Keep a continuation for all that has been recorded; with `drop` that is deleted, but for last values."""
         if drop:
-            self.record, note = self._worklist.drop_history(self.batch, self.record, continuation.number)
+            number, keyed, self.keyed = continuation.number, self.keyed, False
+            self.record, note = self._worklist.drop_history(self.batch, self.record, number, keyed=keyed)
             self._leave(note)
         self._worklist.keep(self.batch, self.id, continuation)
 

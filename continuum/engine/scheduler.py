@@ -116,7 +116,7 @@ class Scheduler:
         self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._bound_of, self._load)
         self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
         self.lease = Lease(store, committer, ledger, registration, lease, lost=self.lose_all, left=self._inherit)
-        self.sweeper = Sweeper(committer)
+        self.sweeper = Sweeper(committer, ledger.codec)
         self._lookout = Lookout(self, self._worklist, self.lease)
         self._intake = Intake(registry, self._worklist, self.keeping)
         self._effects = Effects(self)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 
+from continuum.store.codec import Codec
 from continuum.store.committer import Committer, Job, single
 from continuum.store.leavings import sweep, unswept
 
@@ -17,8 +18,9 @@ __all__ = ["Sweeper"]
 class Sweeper:
     """Sweeps for one worker. Raises the store's error where a commit failed, on the worker's loop."""
 
-    def __init__(self, committer: Committer) -> None:
+    def __init__(self, committer: Committer, codec: Codec) -> None:
         self._committer = committer
+        self._codec = codec
         self._line: deque[bytes] = deque()
         self._at_work = False
 
@@ -44,7 +46,7 @@ class Sweeper:
     def _next(self) -> None:
         note = self._line.popleft()
         self._at_work = True
-        self._committer.submit(single(lambda view: sweep(view, note), self._swept))
+        self._committer.submit(single(lambda view: sweep(view, self._codec, note), self._swept))
 
     def _swept(self, job: Job[bytes | None]) -> None:
         self._at_work = False

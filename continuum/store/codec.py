@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 FORMAT: Final = 1
+KEYED: Final = 2  # the format of an entry with a key, which stands behind its name; all others are as before
 KINDS: Final = tuple(Kind)
 # By value: the hash of an enum member is computed in Python, that of its value is not.
 KIND_NUMBERS: Final[dict[str, int]] = {str(kind): number for number, kind in enumerate(KINDS)}
@@ -45,6 +46,7 @@ NOTHING, VALUE, ERROR = 0, 1, 2
 HEAD: Final = struct.Struct("<BBBQIQHI")  # format, kind, outcome, at, attempts, ref, positions, name
 HEADER: Final = struct.Struct("<BI")
 CHECKSUM: Final = struct.Struct("<I")
+LENGTH: Final = struct.Struct("<I")  # of the key
 
 # What cannot be changed needs no copy: decoding it again would give an equal value of the same type.
 ATOMS: Final = frozenset({type(None), bool, int, float, str, bytes})
@@ -220,43 +222,52 @@ class Codec:
         else:
             form, payload = ERROR, outcome.data or self.encode_error(outcome.error)
         name = entry.name.encode("utf-8", "surrogatepass")
+        version = FORMAT
+        if entry.key:
+            key = entry.key.encode("utf-8", "surrogatepass")
+            version, payload = KEYED, LENGTH.pack(len(key)) + key + payload
         pack = _pack_shallow if len(position) == 1 else _head(len(position)).pack
-        return (
-            pack(
-                FORMAT,
-                KIND_NUMBERS[entry.kind._value_],
-                form,
-                entry.at,
-                entry.attempts,
-                entry.ref,
-                len(position),
-                len(name),
-                *position,
-            )
-            + name
-            + payload
+        head = pack(
+            version,
+            KIND_NUMBERS[entry.kind._value_],
+            form,
+            entry.at,
+            entry.attempts,
+            entry.ref,
+            len(position),
+            len(name),
+            *position,
         )
+        return head + name + payload
 
     def decode_entry(self, data: bytes, *, load: bool = True) -> Entry:
         """The entry. With load=False nothing is unpickled: UNLOADED or UNLOADED_ERROR stands beside the data.
 
         Raises UnsupportedRecord, CorruptRecord, and what :meth:`decode` raises.
         """
-        if data[:1] not in (b"", b"\x01"):
+        if data[:1] not in (b"", b"\x01", b"\x02"):
             raise UnsupportedRecord(f"a journal entry has format {data[0]}; a newer continuum may have written it")
         try:
             _, kind, form, at, attempts, ref, positions, length = HEAD.unpack_from(data)
             position = _numbers(positions).unpack_from(data, HEAD.size)
             start = HEAD.size + 4 * positions
-            name = data[start : start + length].decode("utf-8", "surrogatepass")
+            end = start + length
+            name = data[start:end].decode("utf-8", "surrogatepass")
+            key, end = _key(data, end) if data[0] == KEYED else ("", end)
         except (struct.error, UnicodeDecodeError) as error:
             raise CorruptRecord("a journal entry is malformed") from error
         if kind >= len(KINDS):
             raise UnsupportedRecord(f"a journal entry is of unknown kind {kind}; a newer continuum may have written it")
-        if start + length > len(data):
+        if end > len(data):
             raise CorruptRecord("a journal entry ends too early")
-        outcome = self._outcome(form, data[start + length :], load)
-        return Entry(position, KINDS[kind], name, outcome, at, attempts, ref)
+        outcome = self._outcome(form, data[end:], load)
+        return Entry(position, KINDS[kind], name, outcome, at, attempts, ref, key)
+
+    def key_of(self, key: bytes, data: bytes) -> str:
+        """The key with which the entry was recorded that is stored there; empty where there was none."""
+        if data[CHECKSUM.size : CHECKSUM.size + 1] != bytes([KEYED]):
+            return ""
+        return self.decode_entry(unseal(key, data), load=False).key
 
     def _outcome(self, form: int, payload: bytes, load: bool) -> Outcome | None:
         if form == NOTHING and not payload:
@@ -310,6 +321,12 @@ def _head(positions: int) -> struct.Struct:
 @lru_cache(maxsize=256)
 def _numbers(positions: int) -> struct.Struct:
     return struct.Struct(f"<{positions}I")
+
+
+def _key(data: bytes, start: int) -> tuple[str, int]:
+    """The key of an entry, and where it ends."""
+    end = start + LENGTH.size + LENGTH.unpack_from(data, start)[0]
+    return data[start + LENGTH.size : end].decode("utf-8", "surrogatepass"), end
 
 
 _pack_shallow: Final = _head(1).pack  # of a command that is in no branch

@@ -35,6 +35,7 @@ letters  the rest of the key                         the record
 ``ft``   limit, number                               when the slot of that number was given
 ``fw``   limit, priority, stamp, command, run        that a run waits for a slot, and since when it is called
 ``fr``   run NUL limit, command                      that a run has a slot, or waits for one
+``J``    run NUL generation, digest                  which entry is the last of a key, of what was deleted
 ``k``    run                                         its continuation (:class:`Continuation`)
 ``n``    run                                         why no continuation was kept (:class:`Refusal`)
 =======  ==========================================  ====================================
@@ -78,6 +79,8 @@ __all__ = [
     "is_run",
     "journal",
     "journal_prefix",
+    "last",
+    "lasts",
     "limit_and_command",
     "limit_of",
     "limit_of_gauge",
@@ -116,6 +119,7 @@ __all__ = [
     "times",
     "token_of",
     "unswept",
+    "unswept_of",
     "unswept_prefix",
     "waiter",
     "waiters",
@@ -131,6 +135,7 @@ _MIDDLE: Final = 1 << 31
 _DIGEST: Final = 32
 _COMMAND: Final = 8
 _LIMIT: Final = 16
+_KEY: Final = 16
 
 
 def run(run_id: str) -> bytes:
@@ -360,11 +365,26 @@ def unswept_prefix() -> bytes:
 
 
 def unswept(run_id: str, start: int) -> bytes:
-    return b"u" + run_id.encode() + b"\0" + _NUMBER.pack(start)
+    return unswept_of(run_id) + _NUMBER.pack(start)
+
+
+def unswept_of(run_id: str) -> bytes:
+    return b"u" + run_id.encode() + b"\0"
 
 
 def run_of_unswept(key: bytes) -> RunId:
     return RunId(key[1:-9].decode())
+
+
+def lasts(run_id: str, generation: int | None = None) -> bytes:
+    """The prefix of those of a run, or of one generation of its history; generations sort as they count."""
+    prefix = b"J" + run_id.encode() + b"\0"
+    return prefix if generation is None else prefix + _NUMBER.pack(generation)
+
+
+def last(run_id: str, generation: int, key: str) -> bytes:
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=_KEY).digest()
+    return lasts(run_id, generation) + digest
 
 
 def limit_of(kind: str, name: str) -> bytes:

@@ -13,13 +13,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import Final, TypeAlias, TypeVar
 
 from continuum.errors import RunExists, RunFinished, RunNotFound, StoreMoved, WrongState
 from continuum.journal import FINISHED, MARKS, Entry, Failure, Kind, Position, RunId, Status, position_text
 from continuum.store import keys
 from continuum.store.codec import Codec, seal, unseal
+from continuum.store.leavings import survivors
 from continuum.store.limits import Limits
 from continuum.store.protocol import Batch, View
 from continuum.store.records import (
@@ -86,6 +87,7 @@ class HistoryRow:
     attempts: int
     failed: bool
     payload: bytes
+    key: str = ""
 
 
 class Ledger:
@@ -173,9 +175,18 @@ class Ledger:
         return unseal(key, view.get(key) or b"")
 
     def history(self, view: View, run_id: str, start: int = 0, limit: int | None = None) -> list[HistoryRow]:
-        """The run's journal from that number on as people see it, marks too. Raises RunNotFound."""
-        start = max(start, self.record(view, run_id).journal_start)
-        return [_history_row(*pair) for pair in self.entries(view, run_id, start, limit, load=False)]
+        """The run's journal from that number on as people see it, marks too. Raises RunNotFound.
+
+        Of what was deleted it begins with the last entry of each key.
+        """
+        record = self.record(view, run_id)
+        left = survivors(view, self.codec, record, start)
+        entries = self.entries(view, run_id, max(start, record.journal_start), limit, load=False)
+        return [_history_row(*pair) for pair in islice(chain(left, entries), limit)]
+
+    def survivors(self, view: View, run_id: str) -> int:
+        """How many entries are left of what was deleted of the run's history, each the last of its key."""
+        return sum(1 for _ in survivors(view, self.codec, self.record(view, run_id)))
 
     def move(self, view: View) -> Move | None:
         """What has become of the store as a whole, if something has."""
@@ -422,4 +433,4 @@ def _history_row(number: int, entry: Entry) -> HistoryRow:
     failed = isinstance(outcome, Failure)
     kind = Kind(entry.kind).value
     position = position_text(entry.position)
-    return HistoryRow(number, position, kind, entry.name, entry.at, entry.attempts, failed, payload)
+    return HistoryRow(number, position, kind, entry.name, entry.at, entry.attempts, failed, payload, entry.key)

@@ -59,8 +59,8 @@ class RunRecord:
     A run that goes on by ContinueUsing gets another record: of its next `generation`, whose journal
     begins with entry `journal_start`; `started_as` is then the workflow that it was started as. Where entries
     of this generation were deleted behind its continuation, `journal_start` has moved by that, and
-    `compacted` counts them: without the continuation the run cannot go on any more.
-    begins with entry `journal_start`; `started_as` is then the workflow that it was started as.
+    `compacted` counts them, those included that stay for their key: without the continuation the run cannot go on
+    any more.
 
     Where the run carries its code, `code_size` is how many bytes that is, and `python` the version that it is
     for; else it is empty.
@@ -84,6 +84,11 @@ class RunRecord:
     python: str = ""
     code_size: int = 0
     payload: bytes = b""
+
+    @property
+    def first(self) -> int:
+        """The number of the first entry of this generation."""
+        return self.journal_start - self.compacted
 
     @property
     def origin(self) -> str:
@@ -182,7 +187,8 @@ class Continuation:
 
     `payload` holds it, pickled; it takes Python `python` where it holds code by value. `where` is the code at
     which it stands, `functions` are the names and the fingerprints of those that it is in the middle
-    of. It stands for `entries` entries of `history` bytes, and took `cost` nanoseconds to make.
+    of. It stands for `entries` entries of `history` bytes, and took `cost` nanoseconds to make. Where it is
+    `keyed` there are entries with a key among those that are still there.
     """
 
     number: int
@@ -195,6 +201,7 @@ class Continuation:
     python: str = ""
     where: Sequence[str] = ()
     functions: Sequence[Sequence[str]] = ()
+    keyed: bool = False
     payload: bytes = b""
 
 

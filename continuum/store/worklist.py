@@ -513,12 +513,15 @@ class Worklist:
         batch.puts = [pair for pair in batch.puts if pair[0] not in kept]
         batch.deletes += kept
 
-    def drop_history(self, batch: Batch, record: RunRecord, number: int) -> tuple[RunRecord, bytes | None]:
+    def drop_history(
+        self, batch: Batch, record: RunRecord, number: int, *, keyed: bool
+    ) -> tuple[RunRecord, bytes | None]:
         """Let go of the run's entries before that number; only in a batch that keeps a continuation for them.
 
-        Gives the run's new record, and the key of a note where they were too many to be deleted with that.
+        The last one of each key stays, if any are `keyed`. Gives the run's new record, and the key of a note
+        where they cannot be deleted with that.
         """
-        note = leave(batch, record.id, record.journal_start, number)
+        note = leave(batch, record.id, record.journal_start, number, keyed=keyed)
         dropped = record.compacted + number - record.journal_start
         changed = replace(record, journal_start=number, compacted=dropped)
         batch.puts.append(write(self.codec, keys.run(record.id), changed))
@@ -553,10 +556,10 @@ class Worklist:
         """Have the run go on by its new record, with whoever has that workflow; its journal begins with `opening`.
 
         `code` is what it carries from now on, if that is something else. One that is `limited` may have to wait
-        before it begins. Gives the key of a note
-        where the old journal was too long to be deleted along with that.
+        before it begins. Gives the key of a note where the old journal
+        cannot be deleted along with that.
         """
-        note = leave(batch, record.id, record.journal_start, new.journal_start)
+        note = leave(batch, record.id, record.journal_start, new.journal_start, keyed=bool(record.compacted))
         self.forget_continuation(batch, record.id)
         batch.puts.append(write(self.codec, keys.run(record.id), new))
         if code is not None:

@@ -39,6 +39,15 @@ def compacts(rounds):
 
 
 @workflow
+def measures(rounds):
+    for number in range(rounds):
+        yield Save(double, number, key=f"sensor {number % 2}")
+        yield Save(double, 0)
+    yield Compact()
+    yield Receive("word")
+
+
+@workflow
 def locks():
     lock = threading.Lock()
     try:
@@ -90,6 +99,18 @@ def test_show_tells_what_is_kept_and_what_was_deleted(kept: Project) -> None:
     assert [step["kind"] for step in json.loads(fine(kept("history", "a", "--json")))] == ["compact"]
 
 
+def test_the_last_value_of_each_key_is_told_by_show_and_history(kept: Project) -> None:
+    fine(kept("start", "kept.py:measures", "5", "--id", "a"))
+    fine(kept("run", "kept.py", "--until-idle"))
+    run = shown(kept)
+    assert (run["deleted"], run["keys"], run["continuation"]["entries"]) == (8, 2, 10)
+    told = "deleted     the first 10 entries of the history, except the last of each of 2 keys"
+    assert told in fine(kept("show", "a")).splitlines()
+    steps = json.loads(fine(kept("history", "a", "--json")))
+    assert [(step["key"], step["value"]) for step in steps] == [("sensor 1", 6), ("sensor 0", 8), (None, None)]
+    assert "double [sensor 1]" in fine(kept("history", "a")).splitlines()[1]
+
+
 def test_show_tells_why_nothing_is_kept(kept: Project) -> None:
     fine(kept("start", "kept.py:locks", "--id", "a"))
     fine(kept("run", "kept.py", "--until-idle"))
@@ -138,6 +159,7 @@ def test_check_tells_at_which_yields_a_run_could_be_captured(kept: Project) -> N
     checked = json.loads(kept("check", "kept.py", "--json").stdout)
     assert [(each["workflow"], each["ok"]) for each in checked] == [
         ("compacts", True),
+        ("measures", True),
         ("locks", True),
         ("hidden", False),
     ]

@@ -79,6 +79,17 @@ def with_all_history(count: int) -> Any:
     return lengths, (yield Receive("last"))
 
 
+@workflow
+def compacts_by_key(generation: int = 0) -> Any:
+    for number in range(3):
+        yield Save(make, 10 * generation + number, key="last")
+        yield Save(make, 10 * generation + 3 + number, key=f"number {number % 2}")
+        yield Compact()
+    if generation == 0:
+        yield ContinueUsing(compacts_by_key(1))
+    return (yield Receive("last"))
+
+
 def check_store(crashes: Crashes) -> None:
     """What was deleted is gone, and of a run that has ended nothing is kept to go on from."""
     with crashes.engine() as engine:
@@ -87,11 +98,15 @@ def check_store(crashes: Crashes) -> None:
     ledger = Ledger(Codec())
     with MemoryStore(crashes.space).view() as view:
         for run in ledger.runs(view):
-            left = [number for number, _ in ledger.entries(view, run.id) if number < run.record.journal_start]
-            assert left == []
+            left = [entry.key for number, entry in ledger.entries(view, run.id) if number < run.record.journal_start]
+            assert left == LEFT.get(run.workflow, [])
+            assert [row.key for row in ledger.history(view, run.id) if row.key] == left
     kinds = Counter(key[:1] for key in crashes.everything())
     assert kinds[b"q"] == kinds[b"c"] == kinds[b"t"] == kinds[b"k"] == kinds[b"n"] == kinds[b"i"] == 0, kinds
 
+
+LEFT = {"compacts_by_key": ["number 1", "last", "number 0"]}
+"""The keys of the entries that stay."""
 
 LIVES = pytest.mark.parametrize("lives", [1, 2])
 
@@ -125,6 +140,11 @@ def everywhere(flow: Workflow[..., Any], *args: Any, expected: Any, steps: list[
 def test_a_history_that_is_compacted_over_and_over(lives: int) -> None:
     lengths = [len(f"made {number} " * 40) for number in (10, 11, 12)]
     everywhere(compacts, expected=(lengths, [3]), steps=[0, 1, 2, 3, 10, 11, 12, 13], lives=lives)
+
+
+@LIVES
+def test_the_last_entry_of_each_key_is_all_that_is_left(lives: int) -> None:
+    everywhere(compacts_by_key, expected=2, steps=[*range(6), *range(10, 16)], lives=lives)
 
 
 @LIVES

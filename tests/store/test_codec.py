@@ -564,9 +564,40 @@ def test_an_entry_with_an_error_may_end_anywhere(size: int) -> None:
     read_or_refuse(ERROR_ENTRY[:size])
 
 
+KEYED_ENTRY = CODEC.encode_entry(Entry((4, 1, 0), Kind.SAVE, "charge", Value({"a": 1}), 1, 2, key="price é"))
+
+
+def test_an_entry_has_its_key_and_one_without_is_as_it_was_before_there_were_any() -> None:
+    read = CODEC.decode_entry(KEYED_ENTRY)
+    assert (read.key, read.name, read.position, read.attempts) == ("price é", "charge", (4, 1, 0), 2)
+    assert isinstance(read.outcome, Value)
+    assert read.outcome.value == {"a": 1}
+    # Written before there were keys.
+    old = (
+        bytes.fromhex("0100010700000000000000010000000000000000000000020006000000040000000100000063686172676576")
+        + b"\x80\x05K\x07."
+    )
+    entry = CODEC.decode_entry(old)
+    assert (entry.position, entry.name, entry.key, entry.at, entry.attempts) == ((4, 1), "charge", "", 7, 1)
+    assert CODEC.encode_entry(entry) == old
+
+
+def test_the_key_of_a_stored_entry_is_found_without_its_value() -> None:
+    for entry, key in ((KEYED_ENTRY, "price é"), (ENTRY, ""), (ERROR_ENTRY, "")):
+        assert CODEC.key_of(b"k", seal(b"k", entry)) == key
+    with pytest.raises(CorruptRecord):
+        CODEC.key_of(b"other", seal(b"k", KEYED_ENTRY))
+
+
+@pytest.mark.parametrize("size", range(len(KEYED_ENTRY)))
+def test_an_entry_with_a_key_that_ends_too_early_is_corrupt(size: int) -> None:
+    with pytest.raises(CorruptRecord):
+        CODEC.decode_entry(KEYED_ENTRY[:size])
+
+
 def test_a_newer_entry_is_unsupported() -> None:
-    with pytest.raises(UnsupportedRecord, match="format 2"):
-        CODEC.decode_entry(b"\x02" + ENTRY[1:])
+    with pytest.raises(UnsupportedRecord, match="format 3"):
+        CODEC.decode_entry(b"\x03" + ENTRY[1:])
     with pytest.raises(UnsupportedRecord, match="unknown kind 250"):
         CODEC.decode_entry(b"\x01\xfa" + ENTRY[2:])
 

@@ -101,6 +101,8 @@ class Keeper:
     def begin(self, active: Active, taken: Taken) -> None:
         """A run was taken up: set when its continuation is to be seen to."""
         last = taken.continuation
+        if any(entry.key for _, entry in taken.journal) or (last is not None and last.keyed):
+            active.keyed = True
         if last is not None:
             active.upkeep = Upkeep(max(active.record.journal_start, last.number), last)
             active.upkeep.twins = taken.resumed is not None
@@ -266,7 +268,8 @@ class Keeper:
         except Refused as refused:
             self._refuse(active, upkeep, refused.reason, now, perf_counter_ns() - begun)
             return
-        continuation = _continuation(active, upkeep, state, now, perf_counter_ns() - begun)
+        cost = perf_counter_ns() - begun
+        continuation = _continuation(active, upkeep, state, now, cost, keyed=active.keyed and not drop)
         reason = self._too_large(continuation, asked)
         if reason:
             self._refuse(active, upkeep, reason, now, continuation.cost, grow=True)
@@ -328,7 +331,7 @@ class Keeper:
         return ""
 
 
-def _continuation(active: Active, upkeep: Upkeep, state: Captured, now: int, cost: int) -> Continuation:
+def _continuation(active: Active, upkeep: Upkeep, state: Captured, now: int, cost: int, *, keyed: bool) -> Continuation:
     recent = active.number - upkeep.number
     return Continuation(
         active.number,
@@ -341,5 +344,6 @@ def _continuation(active: Active, upkeep: Upkeep, state: Captured, now: int, cos
         state.python,
         state.where,
         state.functions,
+        keyed,
         state.payload,
     )

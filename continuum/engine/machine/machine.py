@@ -327,9 +327,13 @@ class Machine:
         return self.journal.append(Entry(position, kind, name, outcome, self.journal.now, 0, ref))
 
     def complete(self, waiting: Waiting, outcome: Outcome, ref: int = 0, attempts: int | None = None) -> None:
-        if attempts is None:
-            attempts = waiting.attempts + 1 if waiting.kind is Kind.SAVE else 0
-        entry = Entry(waiting.position, waiting.kind, waiting.name, outcome, self.journal.now, attempts, ref)
+        command, key = waiting.command, ""
+        if type(command) is Save:
+            attempts = waiting.attempts + 1 if attempts is None else attempts
+            if command.options.key is not None and isinstance(outcome, Value):
+                key = command.options.key
+        now = self.journal.now
+        entry = Entry(waiting.position, waiting.kind, waiting.name, outcome, now, attempts or 0, ref, key)
         self._deliver(waiting, self.journal.append(entry))
 
     def _deliver(self, waiting: Waiting, entry: Entry) -> None:

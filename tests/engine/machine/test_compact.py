@@ -7,7 +7,7 @@ from typing import Any
 
 from harness import Play, do
 
-from continuum import All, Cancelled, Compact, CompactRefused, Handle, Receive, Sleep, workflow
+from continuum import All, Cancelled, Compact, CompactRefused, Handle, Receive, Retry, Sleep, Uuid4, workflow
 from continuum.engine.machine.requests import DropHistory
 from continuum.journal import Kind
 
@@ -104,3 +104,70 @@ def test_handlers_and_events_that_were_not_received_survive_it() -> None:
     play.done("compact")
     play.send("end", "over")
     assert play.result == play.replay().result == ([1, 2], "over")
+
+
+# By key
+
+
+def keyed(play: Play) -> list[str]:
+    """The entries in short, with their keys."""
+    return [f"{entry.kind} {entry.name} {entry.key}".strip() for entry in play.journal]
+
+
+def test_what_a_step_gave_is_recorded_with_its_key_and_nothing_else_is() -> None:
+    @workflow
+    def flow() -> Body:
+        yield do("measure", key="temperature", retry=Retry(attempts=2))
+        try:
+            yield do("break", key="temperature")
+        except ValueError:
+            pass
+        yield All(do("measure", key="pressure"), do("measure"))
+        yield do("share", key="shared", once="o-1")
+        yield Uuid4()
+
+    play = Play(flow())
+    play.fails("measure", ValueError())
+    play.tick(60)
+    play.done("measure")
+    play.fails("break", ValueError())
+    play.done("2.1.0")
+    play.done("2.0.0")
+    play.done("share")
+    assert play.result is play.replay().result is None
+    assert keyed(play) == [
+        "attempt measure",
+        "save measure temperature",
+        "save break",
+        "save measure",
+        "save measure pressure",
+        "all",
+        "save share shared",
+        "uuid4",
+    ]
+
+
+def test_a_replay_goes_by_no_key_and_records_those_of_the_code() -> None:
+    @workflow
+    def flow(key: str) -> Body:
+        yield do("first", key=key)
+        yield do("second", key=key)
+
+    play = Play(flow("old"))
+    play.done("first")
+    again = play.replay(invocation=flow("new"))
+    again.done("second")
+    assert keyed(again) == ["save first old", "save second new"]
+
+
+def test_what_a_retry_uses_again_keeps_its_key() -> None:
+    @workflow
+    def flow() -> Body:
+        failed, _ = yield All(do("may fail"), do("work", key="k"), return_exceptions=True)
+        raise failed
+
+    play = Play(flow())
+    play.fails("may fail", ValueError())
+    play.done("work")
+    assert play.status == "failed"
+    assert keyed(play.retry()) == ["save work k"]
