@@ -51,7 +51,7 @@ def _made_like(
     """Give a constructor the parameters of another one."""
 
     def describe(constructor: Callable[..., None]) -> Callable[Concatenate[Engine, P], None]:
-        constructor.__signature__ = inspect.signature(model)  # type: ignore[attr-defined]
+        constructor.__signature__ = inspect.signature(model.__init__)  # type: ignore[attr-defined]
         return constructor
 
     return describe

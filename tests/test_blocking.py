@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import random
 import signal
@@ -19,7 +20,7 @@ import pytest
 from hosts import TOO_LONG, OpenEngine, eventually, opened
 
 import continuum
-from continuum import Engine, Receive, Save, blocking, workflow
+from continuum import AsyncEngine, Engine, Receive, Save, blocking, workflow
 from continuum.errors import CommitUnknown, ContinuumError, StoreClosed, StoreFull
 from continuum.store import LmdbStore, MemoryStore
 
@@ -35,6 +36,10 @@ def waits() -> Any:
 @workflow
 def stores(size: int) -> Any:
     return len((yield Save(bytes, size, executor="inline")))
+
+
+def test_the_two_engines_are_made_alike() -> None:
+    assert inspect.signature(Engine) == inspect.signature(AsyncEngine)
 
 
 def test_where_no_signal_interrupts_a_wait_it_is_one_of_many(
