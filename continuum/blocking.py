@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,7 +18,7 @@ import anyio
 from anyio.from_thread import BlockingPortal
 
 from continuum.durations import Duration
-from continuum.errors import StoreClosed
+from continuum.errors import ForkedStore, StoreClosed
 from continuum.host import AsyncEngine
 from continuum.runs import AsyncRun
 from continuum.workflow import Invocation, Workflow
@@ -51,7 +52,7 @@ def _made_like(
     """Give a constructor the parameters of another one."""
 
     def describe(constructor: Callable[..., None]) -> Callable[Concatenate[Engine, P], None]:
-        constructor.__signature__ = inspect.signature(model)  # type: ignore[attr-defined]
+        constructor.__signature__ = inspect.signature(model.__init__)  # type: ignore[attr-defined]
         return constructor
 
     return describe
@@ -72,7 +73,8 @@ def _portal() -> Iterator[BlockingPortal]:
     try:
         yield portal
     except BaseException:
-        _stop(portal, cancel=True)
+        if thread.is_alive():  # not in a forked child, which drops what it inherited
+            _stop(portal, cancel=True)
         raise
     else:
         _stop(portal, cancel=False)
@@ -144,6 +146,7 @@ class Engine:
         self._engine = AsyncEngine(*args, **kwargs)
         self._engine.cancels_host = False  # the block is on another thread
         self._portal: BlockingPortal | None = None
+        self._pid = 0  # of the process that opened it
         self._stack = ExitStack()
 
     def start(
@@ -179,6 +182,7 @@ class Engine:
             portal = stack.enter_context(_portal())
             stack.enter_context(portal.wrap_async_context_manager(self._engine))
             self._portal = portal
+            self._pid = os.getpid()
             self._stack = stack.pop_all()
         return self
 
@@ -193,6 +197,8 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
         self._portal = None
+        if self._pid != os.getpid():
+            self._stack.pop_all()  # what a forked child inherited is its parent's to close
         return self._stack.__exit__(kind, error, trace)
 
     def _wait(self, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -202,6 +208,8 @@ class Engine:
             return await function(*args, **kwargs)
 
         portal = self._portal  # another thread may be closing the engine
+        if portal is not None and self._pid != os.getpid():
+            raise ForkedStore("the engine was opened before this process was forked; open one of its own here")
         try:
             future = None if portal is None else portal.start_task_soon(call)
         except RuntimeError:

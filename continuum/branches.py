@@ -82,8 +82,8 @@ class Map(Command[list[Any]]):
         if not makes_branch(fn):
             check_step(fn)
             check_yielded(items, "an item of Map")
-        if limit is not None and (not isinstance(limit, int) or limit < 1):
-            raise BadValue(f"Map(limit=) must be 1 or more, not {limit!r}")
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+            raise BadValue(f"Map(limit=) must be a whole number of 1 or more, not {limit!r}")
         fill(self, "fn", fn)
         fill(self, "items", items)
         fill(self, "limit", limit)

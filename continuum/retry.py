@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
+from math import inf
 from typing import ClassVar, Literal
 
 from continuum.durations import Duration, nanoseconds
@@ -44,16 +45,16 @@ class Retry:
     """One attempt: for a step whose function has another policy attached."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.attempts, int) or self.attempts < 1:
-            raise BadValue(f"Retry(attempts=) must be 1 or more, not {self.attempts!r}")
+        if not isinstance(self.attempts, int) or isinstance(self.attempts, bool) or self.attempts < 1:
+            raise BadValue(f"Retry(attempts=) must be a whole number of 1 or more, not {self.attempts!r}")
         nanoseconds(self.delay, "Retry(delay=)")
         nanoseconds(self.max_delay, "Retry(max_delay=)")
         if self.max_elapsed is not None and not nanoseconds(self.max_elapsed, "Retry(max_elapsed=)"):
             raise BadValue("Retry(max_elapsed=) must be more than nothing")
-        if not self.factor >= 1:
-            raise BadValue(f"Retry(factor=) must be 1 or more, not {self.factor!r}")
-        if not 0 <= self.jitter <= 1:
-            raise BadValue(f"Retry(jitter=) must be from 0 to 1, not {self.jitter!r}")
+        if not isinstance(self.factor, int | float) or not 1 <= self.factor < inf:
+            raise BadValue(f"Retry(factor=) must be a number of 1 or more, not {self.factor!r}")
+        if not isinstance(self.jitter, int | float) or not 0 <= self.jitter <= 1:
+            raise BadValue(f"Retry(jitter=) must be a number from 0 to 1, not {self.jitter!r}")
         if self.backoff not in ("exponential", "linear"):
             raise BadValue(f"Retry(backoff=) must be 'exponential' or 'linear', not {self.backoff!r}")
         if not callable(self.on) and not _are_error_types(self.on):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import os
 import random
 import signal
@@ -19,7 +20,7 @@ import pytest
 from hosts import TOO_LONG, OpenEngine, eventually, opened
 
 import continuum
-from continuum import Engine, Receive, Save, blocking, workflow
+from continuum import AsyncEngine, Engine, Receive, Save, blocking, workflow
 from continuum.errors import CommitUnknown, ContinuumError, StoreClosed, StoreFull
 from continuum.store import LmdbStore, MemoryStore
 
@@ -35,6 +36,10 @@ def waits() -> Any:
 @workflow
 def stores(size: int) -> Any:
     return len((yield Save(bytes, size, executor="inline")))
+
+
+def test_the_two_engines_are_made_alike() -> None:
+    assert inspect.signature(Engine) == inspect.signature(AsyncEngine)
 
 
 def test_where_no_signal_interrupts_a_wait_it_is_one_of_many(
@@ -219,6 +224,53 @@ def test_a_program_interrupted_at_any_moment_ends_and_leaves_a_store_that_resume
     assert finished.returncode == 0
     with opened(store, work=False) as client:
         assert [client.run(run.id).status() for run in runs] == ["completed"] * len(runs)
+
+
+# A process that is forked
+
+FORKING = """
+import os, signal, sys
+from continuum import Engine, Receive, workflow
+from continuum.errors import ForkedStore
+
+@workflow
+def waits():
+    return (yield Receive("event"))
+
+def child(run):
+    signal.alarm(20)  # what hangs dies
+    for ask in (run.status, run.result, engine.runs, lambda: engine.start(waits())):
+        try:
+            ask()
+        except ForkedStore:
+            print("refused", flush=True)
+    engine.close()
+    with Engine(sys.argv[1], work=False) as own:
+        own.run("r").send("event", "from the child")
+    sys.exit(7)  # out of the parent's block
+
+with Engine(sys.argv[1], workflows=[waits]) as engine:
+    run = engine.start(waits(), id="r")
+    engine.until_idle()
+    pid = os.fork()
+    if pid == 0:
+        child(run)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), run.result(20))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process is forked there")
+def test_a_forked_child_is_refused_may_open_its_own_engine_and_leaves_its_parent_alone(tmp_path: Path) -> None:
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, str(tmp_path / "store")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.splitlines() == ["refused"] * 4 + ["7 from the child"]
 
 
 # A full disk

@@ -243,6 +243,7 @@ REFUSED: dict[str, Any] = {
     "a limit of nothing": lambda: Map(len, ["a"], limit=0),
     "a negative limit": lambda: Map(len, ["a"], limit=-1),
     "a limit that is no number": lambda: Map(len, ["a"], limit="2"),
+    "a limit of Map that is true": lambda: Map(len, ["a"], limit=True),
     "a child in a queue without a name": lambda: Call(order(), queue=""),
     "a child in a queue of two lines": lambda: Start(order(), queue="a\nb"),
     "a child that has no time": lambda: Call(order(), timeout=0),
@@ -260,6 +261,10 @@ REFUSED: dict[str, Any] = {
     "a number as the limit of a workflow": lambda: workflow(limit=3)(order.function),  # type: ignore[arg-type]
     "no attempts": lambda: Retry(0),
     "half an attempt": lambda: Retry(1.5),
+    "attempts that are true": lambda: Retry(True),
+    "delays that grow by text": lambda: Retry(factor="2"),  # type: ignore[arg-type]
+    "delays that grow to infinity": lambda: Retry(factor=math.inf),
+    "jitter that is text": lambda: Retry(jitter="some"),  # type: ignore[arg-type]
     "a negative delay": lambda: Retry(delay=-1),
     "delays that shrink": lambda: Retry(factor=0.5),
     "too much jitter": lambda: Retry(jitter=1.5),

@@ -7,6 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -155,6 +156,31 @@ async def test_an_error_in_the_block_comes_out_as_it_is_and_the_store_resumes(wh
                 await until_waiting(await engine.start(waits(), id="r"))
                 raise LookupError("the host's own")
     await resumes(where)
+
+
+def test_ctrl_c_that_strikes_in_the_engine_comes_out_as_such_and_the_store_resumes(tmp_path: Path) -> None:
+    strikes = [KeyboardInterrupt]
+
+    def struck() -> None:
+        if strikes:
+            raise strikes.pop()
+
+    @workflow(name="waits")
+    def is_struck() -> Any:
+        yield Save(struck, executor="inline")
+        return (yield Receive("event"))
+
+    async def main() -> None:
+        async with engine_on(where, is_struck) as engine:
+            run = await engine.start(is_struck(), id="r")
+            if not strikes:
+                await run.send("event", "still here")
+            assert await run.result(TOO_LONG) == "still here"
+
+    where = str(tmp_path / "store")
+    with pytest.raises(KeyboardInterrupt):
+        anyio.run(main, backend="trio")
+    anyio.run(main, backend="trio")
 
 
 async def test_a_cancelled_scope_around_an_engine_leaves_a_store_that_resumes(where: str) -> None:

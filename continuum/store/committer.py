@@ -17,10 +17,11 @@ from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
 
-from continuum.errors import CommitUnknown, StoreClosed, StoreFull, ViewLost
+from continuum.errors import CommitUnknown, ForkedStore, StoreClosed, StoreError, StoreFull, ViewLost
 from continuum.store.ledger import Plan
 from continuum.store.protocol import Batch, Store, View
 from continuum.store.switching import Turn
+from continuum.store.system import system
 
 __all__ = ["Committer", "Job", "Plans", "Prepared", "single"]
 
@@ -108,20 +109,20 @@ class Committer:
         self._deliver = deliver
         self._queue: SimpleQueue[Job[Any] | None] = SimpleQueue()
         self._broken: Exception | None = None  # the store refuses work since this
-        self._closed = False
+        self._refusal: Callable[[str], StoreError] | None = None
         self._turn = Turn()
         self._thread = threading.Thread(target=self._run, name="continuum-committer", daemon=True)
         self._thread.start()
         _living.add(self)
 
     def submit(self, job: Job[Any], *, give_way: float = 0.0) -> None:
-        """Put a job in line. Raises StoreClosed after close.
+        """Put a job in line. Raises StoreClosed after close, ForkedStore in a child.
 
         A caller that goes on with work in Python would be in the way of a large job, and it in the caller's:
         it may `give_way` until only the disk is waited for, so many seconds at most.
         """
-        if self._closed:
-            raise StoreClosed(f"the engine on {self._store.location} is closed")
+        if self._refusal is not None:
+            raise self._refusal(self._store.location)
         if not give_way:
             self._queue.put(job)
             return
@@ -131,13 +132,17 @@ class Committer:
 
     def close(self) -> None:
         """Carry out what is in line, then end. May be called more than once."""
-        self._closed = True
+        self._refusal = _closed
         self.end()
 
     def end(self) -> None:
         """Carry out what is in line, and what comes after it no more."""
         self._queue.put(None)
         self._thread.join()
+
+    def leave_to_parent(self) -> None:
+        """In a forked child, which does not have the thread: refuse work, as nobody would do it."""
+        self._refusal = _forked
 
     def _run(self) -> None:
         ending = False
@@ -186,6 +191,22 @@ def _end_all() -> None:
     """Let no thread be inside a store when the interpreter takes it down: that would crash the process."""
     for committer in list(_living):
         committer.end()
+
+
+def _forget_inherited() -> None:
+    for committer in list(_living):
+        committer.leave_to_parent()
+
+
+system.after_fork(_forget_inherited)
+
+
+def _closed(location: str) -> StoreClosed:
+    return StoreClosed(f"the engine on {location} is closed")
+
+
+def _forked(location: str) -> ForkedStore:
+    return ForkedStore(f"the engine on {location} was opened before this process was forked; open one of its own here")
 
 
 def single(plan: Plan[T], then: Callable[[Job[T]], None]) -> Job[T]:

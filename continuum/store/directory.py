@@ -18,22 +18,25 @@ import os
 import secrets
 import stat
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 import lmdb
 
-from continuum.errors import InsecureStore, StoreError, UnsupportedStore
+from continuum.errors import InsecureStore, StoreError, StoreFull, UnsupportedStore
 from continuum.store import trouble
 from continuum.store.bounds import STAMP
 from continuum.store.system import system
 
-__all__ = ["DATA", "FORMAT", "LOCKS", "NOTIFY", "check_stamp", "not_ours", "prepare"]
+__all__ = ["DATA", "FORMAT", "LOCKS", "MOST_READERS", "NOTIFY", "check_stamp", "not_ours", "prepare"]
 
 FORMAT: Final = 1
 DATA: Final = "data.mdb"
 LOCK: Final = "lock.mdb"
 LOCKS: Final = "locks"
 NOTIFY: Final = "notify"
+MOST_READERS: Final = 1024  # views that can be open at one moment, in all processes together
+LOCK_SIZE: Final = 64 * (MOST_READERS + 2)  # what LMDB makes of so many readers
 UNFINISHED: Final = ".new-"
 
 MAGIC: Final = 0xBEEFC0DE
@@ -45,7 +48,8 @@ def prepare(path: str, *, create: bool) -> None:
     try:
         _prepare(path, create)
     except OSError as error:
-        raise StoreError(f"cannot use {path} as a store: {error.strerror or error}") from error
+        kind = StoreFull if error.errno in system.NO_ROOM else StoreError
+        raise kind(f"cannot use {path} as a store: {error.strerror or error}") from error
 
 
 def _prepare(path: str, create: bool) -> None:
@@ -175,8 +179,11 @@ def _make_companions(path: str) -> None:
         with contextlib.suppress(FileExistsError):
             os.mkdir(os.path.join(path, name), 0o700)
             os.chmod(os.path.join(path, name), 0o700)
-    with contextlib.suppress(FileExistsError):
-        _make_private(os.path.join(path, LOCK))
+    if not os.path.lexists(os.path.join(path, LOCK)):
+        with system.alone_in(path), _draft(path) as draft:
+            if not os.path.lexists(os.path.join(path, LOCK)):
+                _make_lock(draft)
+                _move_in(draft, path, LOCK)
 
 
 def _create(path: str) -> None:
@@ -192,19 +199,30 @@ def _create(path: str) -> None:
 
 
 def _build(path: str) -> None:
+    with _draft(path) as draft:
+        _make_private(os.path.join(draft, DATA))
+        _make_lock(draft)
+        _write_stamp(draft)
+        _move_in(draft, path, DATA)
+        system.sync_directory(path)
+
+
+@contextlib.contextmanager
+def _draft(path: str) -> Iterator[str]:
+    """A directory for files that are moved to their place when they are whole."""
     draft = os.path.join(path, UNFINISHED + secrets.token_hex(8))
     os.mkdir(draft, 0o700)
     try:
         os.chmod(draft, 0o700)
-        for name in (DATA, LOCK):
-            _make_private(os.path.join(draft, name))
-        _write_stamp(draft)
-        # Where nothing keeps other creators out, the rename fails for all but the first.
-        with contextlib.suppress(FileExistsError):
-            os.rename(os.path.join(draft, DATA), os.path.join(path, DATA))
-        system.sync_directory(path)
+        yield draft
     finally:
         _remove(draft)
+
+
+def _move_in(draft: str, path: str, name: str) -> None:
+    # Where nothing keeps other creators out, the rename fails for all but the first.
+    with contextlib.suppress(FileExistsError):
+        os.rename(os.path.join(draft, name), os.path.join(path, name))
 
 
 def _write_stamp(draft: str) -> None:
@@ -213,9 +231,15 @@ def _write_stamp(draft: str) -> None:
         txn.put(STAMP, stamp)
 
 
-def _make_private(path: str) -> None:
+def _make_private(path: str, content: bytes = b"") -> None:
     # LMDB would make the file under the umask and open it a second time under that mode.
-    os.close(system.open_private(path, os.O_EXCL))
+    with open(system.open_private(path, os.O_EXCL), "wb") as file:
+        file.write(content)
+
+
+def _make_lock(directory: str) -> None:
+    # LMDB maps the file. Made by LMDB it has holes, and a process that writes to one dies where the disk is full.
+    _make_private(os.path.join(directory, LOCK), bytes(LOCK_SIZE))
 
 
 def _sweep(path: str, alone: bool) -> None:

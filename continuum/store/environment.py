@@ -32,9 +32,6 @@ Identity: TypeAlias = tuple[int, int]
 
 Transaction: TypeAlias = "lmdb.Transaction[bytes]"
 
-MOST_READERS: Final = 1024
-"""Views that can be open at one moment, in all processes together."""
-
 LOOK: Final = 1.0
 """Seconds for which the data file is taken to be still the one that was opened."""
 
@@ -260,7 +257,7 @@ def _open(path: str, durability: str, map_size: int) -> lmdb.Environment:
             map_size=map_size,
             mode=0o600,
             sync=durability == "power",
-            max_readers=MOST_READERS,
+            max_readers=directory.MOST_READERS,
             # What an environment variable could change, and what fills an 0.9 file with nonsense.
             lib_version=0,
             create=False,

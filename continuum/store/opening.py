@@ -42,7 +42,7 @@ def open_store(where: str | os.PathLike[str] | Store, *, durability: str = "powe
     text = os.fspath(where)
     match = SCHEME.fullmatch(text) if isinstance(where, str) else None
     if match is None:
-        return _open_lmdb(text, durability, create)
+        return _open_lmdb(_path(text), durability, create)
     scheme, rest = match.groups()
     opener = OPENERS.get(scheme.lower())
     if opener is None:
@@ -66,6 +66,14 @@ def _given(where: Store) -> Store:
     if not all(callable(getattr(where, name, None)) for name in ("view", "commit", "watch", "hold")):
         raise BadValue(f"a store is a path, a URL or a Store, not {where!r}")
     return where
+
+
+def _path(text: str) -> str:
+    """The path itself, unless it is a URL with a slash too few."""
+    scheme, colon, _ = text.partition(":")
+    if colon and scheme.lower() in OPENERS:
+        raise BadValue(f"{text!r} is no URL: it begins with {scheme}:// (for a path of that name write ./{text})")
+    return text
 
 
 def _open_lmdb(path: str, durability: str, create: bool) -> Store:

@@ -13,6 +13,8 @@ import sys
 import threading
 from typing import Final
 
+from continuum.store.system import system
+
 __all__ = ["Turn", "at_the_disk"]
 
 _PROMPT: Final = 5e-5  # seconds
@@ -73,3 +75,15 @@ def at_the_disk() -> None:
     turn: Turn | None = getattr(_current, "turn", None)
     if turn is not None:
         turn.go_to_the_disk()
+
+
+def _after_fork() -> None:
+    # The child does not have the threads that were inside.
+    global _lock, _users
+    _lock = threading.Lock()
+    if _users:
+        sys.setswitchinterval(_usual)
+    _users = 0
+
+
+system.after_fork(_after_fork)

@@ -57,6 +57,45 @@ def test_a_process_that_ends_lets_a_commit_under_way_come_to_its_end() -> None:
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "committed\n", "")
 
 
+FORKING = """
+import os, signal, sys, threading
+from continuum.errors import ForkedStore
+from continuum.store.committer import Committer, Job
+from continuum.store.memory import MemoryStore
+from continuum.store.switching import Turn
+
+usual = sys.getswitchinterval()
+committer = Committer(MemoryStore(), lambda jobs: None)
+with Turn():
+    if not (pid := os.fork()):
+        signal.alarm(20)  # what hangs dies
+        assert sys.getswitchinterval() == usual
+        try:
+            committer.submit(Job(lambda view: [(None, None)], lambda job: None))
+        except ForkedStore:
+            answered = threading.Event()
+            own = Committer(MemoryStore(), lambda jobs: answered.set())
+            own.submit(Job(lambda view: [(None, None)], lambda job: None))
+            answered.wait()
+            print("refused, and its own one works", flush=True)
+        sys.exit(0)
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no process is forked there")
+def test_a_forked_child_is_told_that_nobody_would_do_the_work() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "refused, and its own one works\n", "")
+
+
 class Failing:
     """A view that fails, and says so when it is left too."""
 

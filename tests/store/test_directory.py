@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -9,15 +10,17 @@ import random
 import shutil
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import lmdb
 import pytest
 
-from continuum.errors import InsecureStore, StoreError, UnsupportedStore
+from continuum.errors import InsecureStore, StoreError, StoreFull, UnsupportedStore
 from continuum.store import Batch, LmdbStore
 from continuum.store.bounds import STAMP
+from continuum.store.directory import MOST_READERS
 
 Output = Callable[..., str]
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -168,6 +171,35 @@ def test_a_creator_killed_at_any_moment_leaves_nothing_that_cannot_be_opened(tmp
         str(seed),
     )
     assert all(is_usable(str(tmp_path / str(number))) for number in range(60))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files have no holes there unless they ask for them")
+def test_the_file_that_is_mapped_for_writing_has_no_holes_that_a_full_disk_could_not_fill(path: str) -> None:
+    lock = os.path.join(made(path), "lock.mdb")
+    for _ in range(2):
+        size = os.path.getsize(lock)
+        with lmdb.open(path, max_readers=MOST_READERS, lib_version=0, create=False) as env:
+            env.readers()
+        assert os.path.getsize(lock) == size, "LMDB made it longer"
+        with open(lock, "rb") as file:
+            os.fsync(file)
+        assert os.stat(lock).st_blocks * 512 >= size
+        os.unlink(lock)
+        made(path)
+
+
+def test_a_disk_that_is_full_when_the_store_is_made_is_said_to_be_full(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("continuum.store.directory._make_private", full)
+        with pytest.raises(StoreFull, match=path):
+            LmdbStore(path)
+    assert os.listdir(path) == []
+    assert is_usable(path)
 
 
 def test_nothing_is_made_where_nothing_is_to_be_made(path: str) -> None:

@@ -17,7 +17,7 @@ import lmdb
 import pytest
 
 from continuum.errors import BadValue, CommitUnknown, StoreBusy, StoreClosed, StoreError, StoreFull
-from continuum.store import Batch, LmdbStore, environment
+from continuum.store import Batch, LmdbStore, directory, environment
 
 Output = Callable[..., str]
 Script = Callable[..., "subprocess.Popen[str]"]
@@ -383,7 +383,7 @@ def test_dead_readers_make_room_for_new_ones(path: str, script: Script) -> None:
     store = LmdbStore(path)
     child = script(
         """
-        from continuum.store.environment import MOST_READERS
+        from continuum.store.directory import MOST_READERS
         views = [LmdbStore(path).view() for _ in range(MOST_READERS)]
         try:
             for view in views: view.__enter__()
@@ -411,7 +411,7 @@ def test_opening_clears_what_dead_readers_left(path: str, script: Script) -> Non
 
 def test_more_views_than_there_is_room_for_are_refused(store: LmdbStore) -> None:
     with ExitStack() as stack:
-        for _ in range(environment.MOST_READERS):
+        for _ in range(directory.MOST_READERS):
             stack.enter_context(store.view())
         with pytest.raises(StoreError, match="READERS_FULL"):
             stack.enter_context(store.view())

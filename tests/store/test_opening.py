@@ -69,7 +69,10 @@ def test_options_reach_lmdb(path: str) -> None:
     store.close()
 
 
-@pytest.mark.parametrize("where", ["", "redis://host", "lmdb://relative/path", 7, None, object()])
+NO_STORES = ["", "redis://host", "lmdb://relative/path", "lmdb:/path", "memory:", "postgres:host", 7, None, object()]
+
+
+@pytest.mark.parametrize("where", NO_STORES)
 def test_what_is_no_store_is_refused(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadValue):
