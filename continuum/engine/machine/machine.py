@@ -8,8 +8,8 @@ A run is a fold over its journal. Live or on replay, the same cycle goes round: 
 all of them wait; take the next entry (the recorded one, or the one that an event of the host leads
 to); apply it. So a replay that is given the same entries takes the same way.
 
-What each command does is told in :mod:`continuum.engine.machine.vocabulary`; what each event does
-stands here, with a table at the end.
+What each command does is told in :mod:`continuum.engine.machine.vocabulary`, what each event does in
+:mod:`continuum.engine.machine.arrivals`, and how it all ends in :mod:`continuum.engine.machine.ending`.
 """
 
 from __future__ import annotations
@@ -21,48 +21,35 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from continuum.commands import MISSING, Call, Command, Ensure, Receive, Save, Sleep
+from continuum.commands import Call, Command, Ensure, Save
 from continuum.context import Context, enter, leave
 from continuum.durations import datetime_of
-from continuum.engine.machine.attempts import attempt_failed, begin_attempts, next_attempt, note_attempt, slot_given
+from continuum.engine.machine.arrivals import EVENTS
+from continuum.engine.machine.attempts import note_attempt
+from continuum.engine.machine.ending import callback_failed, end, stop
 from continuum.engine.machine.failures import Failures
 from continuum.engine.machine.fibers import Fiber, Fibers, Waiting
 from continuum.engine.machine.groups import Body
 from continuum.engine.machine.inbox import Handler, Inbox
-from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.predicates import Predicates
 from continuum.engine.machine.recall import is_outcome
-from continuum.engine.machine.recording import recorded
 from continuum.engine.machine.replay import Journal, described
 from continuum.engine.machine.requests import (
-    CancelAsked,
     CancelChild,
     CancelStep,
-    ChildDone,
     Event,
     EventArrived,
-    HistoryDropped,
     Mismatch,
     Request,
-    SendDone,
-    Settle,
-    SlotGiven,
-    Started,
-    StepDone,
-    StepKnown,
-    StepWanted,
-    TimerFired,
     WakeAt,
 )
 from continuum.engine.machine.teaching import explain_bad_command, explain_bad_delegate, holds
 from continuum.engine.machine.undo import REVERTS, UndoStack
 from continuum.engine.machine.vocabulary import ASK, BEGIN, child_id
-from continuum.errors import Cancelled, EnsureTimeout, ReceiveTimeout, ReplayMismatch
-from continuum.journal import MARKS, Entry, Failure, Kind, Outcome, Position, Status, Value
+from continuum.errors import Cancelled, ReplayMismatch
+from continuum.journal import MARKS, Entry, Failure, Kind, Outcome, Position, Value
 
 __all__ = ["Machine"]
-
-_DEADLINE: Final = "deadline"
 
 
 class Machine:
@@ -79,18 +66,13 @@ class Machine:
     __slots__ = (
         "__weakref__",
         "_asked",
-        "_compensate_on_failure",
-        "_context",
-        "_deadline",
-        "_dues",
-        "_failures",
-        "_root",
         "_seed",
-        "_stopping",
-        "_unasked",
-        "_undo",
-        "_waiting",
+        "compensates",
+        "context",
+        "deadline",
+        "dues",
         "encode",
+        "failures",
         "family",
         "fibers",
         "finished",
@@ -98,9 +80,14 @@ class Machine:
         "journal",
         "patches",
         "predicates",
+        "root",
         "run_id",
         "state",
         "stop_reason",
+        "stopping",
+        "unasked",
+        "undo",
+        "waiting",
     )
 
     def __init__(
@@ -118,26 +105,26 @@ class Machine:
         adopt: Callable[[Body], Body] | None = None,
     ) -> None:
         self.run_id = run_id
-        self._context = partial(Context, run_id, workflow)
+        self.context = partial(Context, run_id, workflow)
         self.family = f"{run_id}#{generation}" if generation else run_id  # what its children's ids begin with
         self.finished = False
         self._seed = seed
-        self._deadline = deadline
-        self._compensate_on_failure = compensate_on_failure
+        self.deadline = deadline
+        self.compensates = compensate_on_failure
         self.encode = encode
         self.journal = Journal(f"run {run_id!r}" + (f" ({label})" if label else ""))
         self.fibers = Fibers(self.journal, self._issue, self._withdraw, self._branch_failed, adopt)
-        self._root = self.fibers.spawn((), body)
-        self._waiting: dict[Position, Waiting] = {}
-        self._unasked: list[Waiting] = []  # what has been issued since the host was last asked
+        self.root = self.fibers.spawn((), body)
+        self.waiting: dict[Position, Waiting] = {}
+        self.unasked: list[Waiting] = []  # what has been issued since the host was last asked
         self._asked = 0  # of these, up to where it was
         self.inbox = Inbox()
         self.predicates = Predicates()
-        self._undo = UndoStack()
+        self.undo = UndoStack()
         self.patches: dict[str, bool] = {}
-        self._failures = Failures()
-        self._dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
-        self._stopping: str | None = None  # the name of the cancel entry, once there is one
+        self.failures = Failures()
+        self.dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
+        self.stopping: str | None = None  # the name of the cancel entry, once there is one
         self.stop_reason: str | None = None  # which that entry tells
         self.state: dict[str, Any] = {}
 
@@ -148,10 +135,10 @@ class Machine:
         self.journal.now = now
         if self.finished:
             return requests
-        token = enter(self._context)
+        token = enter(self.context)
         try:
-            _EVENTS[type(event)](self, event)
-            self._settle_down()
+            EVENTS[type(event)](self, event)
+            self.settle_down()
         except ReplayMismatch as error:
             self.finished = True
             return [Mismatch(error)]
@@ -161,7 +148,7 @@ class Machine:
 
     def begin_anew(self, position: Position) -> None:
         """Forget the attempts at what waits there, if anything does, and its timer: a retry begins with the first."""
-        waiting = self._waiting.get(position)
+        waiting = self.waiting.get(position)
         if waiting is not None:
             waiting.attempts, waiting.due, waiting.limit, waiting.mark, waiting.begun = 0, None, None, None, False
 
@@ -172,40 +159,41 @@ class Machine:
 
     def waiting_for(self) -> str:
         """What the run waits for, for people: ``receive 'approved', sleep until ...``."""
-        return ", ".join(map(_waiting_text, islice(self._waiting.values(), 3))) + (
-            f" and {len(self._waiting) - 3} more" if len(self._waiting) > 3 else ""
+        return ", ".join(map(_waiting_text, islice(self.waiting.values(), 3))) + (
+            f" and {len(self.waiting) - 3} more" if len(self.waiting) > 3 else ""
         )
 
     def whereabouts(self) -> list[str]:
         """The lines at which the first few of the fibers stand that wait for a command."""
-        return list(dict.fromkeys(waiting.fiber.where() for waiting in islice(self._waiting.values(), 3)))
+        return list(dict.fromkeys(waiting.fiber.where() for waiting in islice(self.waiting.values(), 3)))
 
     def next_due(self) -> int | None:
         """When the earliest of the run's timers is due, in nanoseconds since the epoch."""
-        while self._dues:
-            due, position = self._dues[0]
-            waiting = self._waiting.get(position)
-            if (waiting is not None and waiting.due == due) or (not position and self._stopping is None):
+        while self.dues:
+            due, position = self.dues[0]
+            waiting = self.waiting.get(position)
+            if (waiting is not None and waiting.due == due) or (not position and self.stopping is None):
                 return due
-            heapq.heappop(self._dues)
+            heapq.heappop(self.dues)
         return None
 
     def wake_at(self, position: Position, due: int) -> None:
         """Ask for a TimerFired."""
-        heapq.heappush(self._dues, (due, position))
+        heapq.heappush(self.dues, (due, position))
         self.journal.requests.append(WakeAt(position, due))
 
     # The cycle
 
-    def _settle_down(self) -> None:
+    def settle_down(self) -> None:
+        """Go round until every fiber waits for the host, which has been asked."""
         while True:
             if self.fibers.run():
                 self.predicates.stale = True
             if self.fibers.ended is not None:
                 outcome, self.fibers.ended = self.fibers.ended, None
-                self._ended(outcome)
+                end(self, outcome)
             elif not self.journal.live:
-                self._replay()
+                self.replay()
             elif self.finished or not (
                 ((self.inbox.ready or self.predicates) and self._react())
                 or (self.journal.recall is not None and self._recall())
@@ -213,15 +201,16 @@ class Machine:
             ):
                 return
 
-    def _replay(self) -> None:
+    def replay(self) -> None:
+        """Take the next entry of what was recorded, and apply it."""
         entry = self.journal.take()
         if entry.kind is Kind.CANCEL:
-            self._stop(entry)
+            stop(self, entry)
         elif entry.kind is Kind.EVENT:
             self.handled(entry)
         else:
-            waiting = self._waiting.get(entry.position)
-            if waiting is None and self.fibers.reach(self._root, entry.position):
+            waiting = self.waiting.get(entry.position)
+            if waiting is None and self.fibers.reach(self.root, entry.position):
                 self.journal.put_back(entry)
             elif waiting is None:
                 raise self._unreached(entry)
@@ -234,7 +223,7 @@ class Machine:
 
     def _unreached(self, entry: Entry) -> ReplayMismatch:
         """The code waits elsewhere, or for something else, than where the journal goes on."""
-        fiber, position, attempted = self.fibers.standing(self._root, entry.position)
+        fiber, position, attempted = self.fibers.standing(self.root, entry.position)
         return self.journal.mismatch(entry, position, attempted, fiber.where())
 
     def _recall(self) -> bool:
@@ -244,14 +233,14 @@ class Machine:
         while (entry := self.journal.recalled()) is not None:
             if self._repeat(entry):
                 return True
-            if self.fibers.reach(self._root, entry.position):
+            if self.fibers.reach(self.root, entry.position):
                 recall.put_back(entry)
                 return True
         return False
 
     def _repeat(self, entry: Entry) -> bool:
         """Use an entry again; False where the run does not wait for what it tells."""
-        waiting, handler = self._waiting.get(entry.position), self.inbox.handlers.get(entry.name)
+        waiting, handler = self.waiting.get(entry.position), self.inbox.handlers.get(entry.name)
         if entry.kind is Kind.EVENT and handler is not None and handler.next_position() == entry.position:
             self.handled(self.journal.append(entry))
             return True
@@ -308,11 +297,11 @@ class Machine:
 
     def _ask(self) -> bool:
         """Ask the host for what the fibers wait for; True where one of them can go on without it."""
-        unasked = self._unasked
+        unasked = self.unasked
         while self._asked < len(unasked):
             waiting = unasked[self._asked]
             self._asked += 1
-            if self._waiting.get(waiting.position) is waiting:
+            if self.waiting.get(waiting.position) is waiting:
                 waiting.asked = True
                 ASK[waiting.kind](self, waiting)
                 if not waiting.asked:
@@ -341,17 +330,17 @@ class Machine:
         assert outcome is not None, "a completion has an outcome"
         command = waiting.command
         if type(command) is Save:
-            del self._waiting[waiting.position]
+            del self.waiting[waiting.position]
         else:
             self._forget(waiting)
         if isinstance(outcome, Failure):
-            self._failures.remember(entry.position, outcome.error)
+            self.failures.remember(entry.position, outcome.error)
         elif type(command) is Save and command.options.compensate is not None and entry.attempts:
-            self._undo.push(command, outcome.value)
+            self.undo.push(command, outcome.value)
         self.fibers.resume(waiting.fiber, outcome)
 
     def _forget(self, waiting: Waiting) -> None:
-        del self._waiting[waiting.position]
+        del self.waiting[waiting.position]
         if waiting.kind is Kind.RECEIVE:
             self.inbox.forget(waiting)
         elif waiting.kind is Kind.ENSURE:
@@ -367,7 +356,7 @@ class Machine:
         try:
             handler.take(entry.outcome.value)
         except Exception as error:
-            return self._callback_failed(error)
+            return callback_failed(self, error)
         return True
 
     # Commands
@@ -383,121 +372,28 @@ class Machine:
 
     def wait(self, fiber: Fiber, kind: Kind, name: str, command: Command[Any]) -> Waiting:
         position = fiber.position()
-        waiting = self._waiting[position] = fiber.waits_for = Waiting(fiber, position, kind, name, command)
-        self._unasked.append(waiting)
+        waiting = self.waiting[position] = fiber.waits_for = Waiting(fiber, position, kind, name, command)
+        self.unasked.append(waiting)
         return waiting
 
     def answer(self, fiber: Fiber, kind: Kind, name: str, outcome: Outcome, ref: int = 0) -> Entry:
         entry = self.journal.meet(fiber.position(), kind, name, outcome, fiber, ref)
         if isinstance(entry.outcome, Failure):
-            self._failures.remember(entry.position, entry.outcome.error)
+            self.failures.remember(entry.position, entry.outcome.error)
         return entry
 
     # Events
 
-    def _started(self, event: Started) -> None:
-        self._load(event)
-        self.inbox.hold(event.events)
-        if self._deadline is not None:
-            self.wake_at((), self._deadline)
-        self._settle_down()
-        self.inbox.release()  # only now: whatever an event may call off has been asked for
-
-    def _load(self, event: Started) -> None:
-        self.journal.load(event.journal, event.recall)
-        first = self.journal.peek()
-        if first is not None and first.kind is Kind.PUBLISH and not first.position:  # of earlier generations
-            assert isinstance(first.outcome, Value)
-            self.state = first.outcome.value
-            self.journal.take()
-
-    def _step_done(self, event: StepDone) -> None:
-        waiting, outcome = self._waiting.get(event.position), event.outcome
-        if waiting is None or waiting.kind is not Kind.SAVE:
-            return  # the result of a step that was cancelled
-        if isinstance(outcome, Failure):
-            attempt_failed(self, waiting, outcome)
-        else:
-            self.complete(waiting, outcome, 0, waiting.attempts + 1)
-
-    def _step_wanted(self, event: StepWanted) -> None:
-        waiting = self._waiting.get(event.position)
-        if waiting is not None and waiting.kind is Kind.SAVE:
-            begin_attempts(self, waiting)
-
-    def _slot_given(self, event: SlotGiven) -> None:
-        waiting = self._waiting.get(event.position)
-        if waiting is not None and waiting.kind is Kind.SAVE:
-            slot_given(self, waiting)
-
-    def _step_known(self, event: StepKnown) -> None:
-        waiting = self._waiting.get(event.position)
-        if waiting is not None and waiting.kind is Kind.SAVE:
-            self.complete(waiting, event.outcome, attempts=0)
-
-    def _timer_fired(self, event: TimerFired) -> None:
-        if not event.position:
-            self._deadline_came()
-            return
-        waiting = self._waiting.get(event.position)
-        if waiting is None or waiting.due is None:
-            return  # its command was completed or cancelled before
-        if waiting.due > self.journal.now:  # the clock was set back
-            self.wake_at(waiting.position, waiting.due)
-            return
-        match waiting.command:
-            case Save():
-                next_attempt(self, waiting)
-            case Sleep():
-                self.complete(waiting, NOTHING)
-            case Receive(name, _, default):
-                late: Outcome = Failure(ReceiveTimeout(f"no event {name!r} came in time"))
-                if default is not MISSING:
-                    late = recorded(self, waiting.fiber, default, f"the default of Receive {name!r}")
-                self.complete(waiting, late)
-            case Ensure():
-                late = Failure(EnsureTimeout(f"the condition at {waiting.fiber.where()} did not hold in time"))
-                self.complete(waiting, late)
-
-    def _deadline_came(self) -> None:
-        if self._stopping is not None or self._deadline is None:
-            return
-        if self._deadline > self.journal.now:
-            self.wake_at((), self._deadline)
-        else:
-            self._stop(self.record((), Kind.CANCEL, _DEADLINE, Value("the deadline has passed")))
-
-    def _event_arrived(self, event: EventArrived) -> None:
-        self.inbox.arrive(event)
-
-    def _answered(self, event: ChildDone | SendDone | HistoryDropped) -> None:
-        waiting = self._waiting.get(event.position)
-        if waiting is not None and waiting.kind in (Kind.CALL, Kind.START, Kind.SEND, Kind.COMPACT):
-            self.complete(waiting, event.outcome, ref=event.ref if isinstance(event, ChildDone) else 0)
-
-    def _cancel_asked(self, event: CancelAsked) -> None:
-        if self._stopping is None:
-            self._stop(self.record((), Kind.CANCEL, "", Value(event.reason), ref=event.ref))
-        else:
-            self._settle(Status.CANCELLED, Failure(Cancelled(event.reason)))
-
     # Ends
-
-    def _stop(self, entry: Entry) -> None:
-        """The run was cancelled or its deadline has passed: let the workflow clean up and end."""
-        assert isinstance(entry.outcome, Value)
-        self._stopping, self.stop_reason = entry.name, entry.outcome.value
-        if self._undo.position is None:  # an undoing that is under way is not left half done
-            self.fibers.cancel(self._root, Cancelled(entry.outcome.value))
 
     def _withdraw(self, waiting: Waiting, error: Cancelled) -> None:
         """A fiber was cancelled while it waits for a command."""
         self.journal.meet(waiting.position, waiting.kind, waiting.name, Failure(error), waiting.fiber)
         self._forget(waiting)
-        self._call_off(waiting, error.reason)
+        self.call_off(waiting, error.reason)
         self.fibers.resume(waiting.fiber, Failure(error))
 
-    def _call_off(self, waiting: Waiting, reason: str) -> None:
+    def call_off(self, waiting: Waiting, reason: str) -> None:
         """Nobody waits any more for what the host was asked for."""
         if not waiting.asked:
             return
@@ -508,81 +404,16 @@ class Machine:
             request = CancelChild(waiting.position, child, command.invocation, reason, command.queue)
             self.journal.requests.append(request)
 
-    def _ended(self, outcome: Outcome) -> None:
-        """The root, or the undoing, came to its end."""
-        if self._undo.position is not None and not self._undo.running:
-            failed = isinstance(outcome, Failure) and not isinstance(outcome.error, Cancelled)
-            self._begin_undoing(self._undo.position, outcome if failed else self._undo.cause)
-            return
-        match outcome:
-            case Value() if self._undo.running:
-                self._settle(Status.REVERTED, self._undo.cause)
-            case Value(value):
-                result = recorded(self, self._root, value, "the result of the workflow")
-                if isinstance(result, Failure):
-                    self._fail(result.error)
-                else:
-                    self._settle(Status.COMPLETED, result)
-            case Failure(Cancelled()):
-                late = self._stopping == _DEADLINE
-                self._settle(Status.TIMED_OUT if late else Status.CANCELLED, outcome)
-            case Failure(error):
-                self._fail(error)
-
-    def _fail(self, error: BaseException) -> None:
-        """The workflow has ended with an error, or has nothing left to do with it."""
-        if self._is_to_be_undone():
-            self._begin_undoing(self._root.position(), Failure(error))
-        else:
-            self._settle(Status.FAILED, Failure(error), self._failures.position_of(error))
-
-    def _callback_failed(self, error: Exception) -> bool:
-        """A handler raised an error, which is nobody's but the run's. Whether the code goes on as if it had not."""
-        if self._undo.position is not None and not self._undo.running:
-            self._undo.decide(self._undo.position, Failure(error))
-            return True
-        if self._is_to_be_undone():
-            self.revert(self._root.position(), Failure(error))
-        else:
-            self._fail(error)
-        return False
-
-    def _is_to_be_undone(self) -> bool:
-        """Whether a failure now is a reason to undo what was saved."""
-        return self._compensate_on_failure and bool(self._undo) and not self._undo.running
-
-    def revert(self, position: Position, cause: Outcome) -> None:
-        """Have the run undone as soon as its code has ended, to whose yields this raises Cancelled."""
-        if self._undo.decide(position, cause):
-            self.fibers.cancel(self._root, Cancelled(REVERTS))
-
-    def _begin_undoing(self, position: Position, cause: Outcome) -> None:
-        """Undo the saved steps, last first, in a fiber of its own; all others have ended."""
-        self._undo.decide(position, cause)
-        self.inbox.handlers.clear()
-        self._root = self.fibers.spawn((*position, 0), self._undo.unwind())
-
     @property
     def ends_for(self) -> str | None:
         """Why the run is to end, if it was cancelled or is reverting."""
-        return REVERTS if self.stop_reason is None and self._undo.position is not None else self.stop_reason
-
-    def _settle(self, status: Status, outcome: Outcome, failed_at: Position | None = None) -> None:
-        entry = self.journal.peek()
-        if entry is not None:
-            end = "return" if isinstance(outcome, Value) else repr(outcome.error)
-            raise self.journal.mismatch(entry, (), f"the end of the run ({end})", self._root.where())
-        for waiting in self._waiting.values():
-            self._call_off(waiting, "the run that waited has ended")
-        self.journal.requests.append(Settle(status, outcome, failed_at))
-        self._waiting.clear()
-        self.discard()
+        return REVERTS if self.stop_reason is None and self.undo.position is not None else self.stop_reason
 
     def _branch_failed(self, fiber: Fiber, failure: Failure) -> None:
         """Record an error that comes from no command: where it was raised, a retry begins."""
-        if self._failures.position_of(failure.error) is None:
+        if self.failures.position_of(failure.error) is None:
             entry = self.journal.meet(fiber.position(), Kind.RAISE, "", failure, fiber)
-            self._failures.remember(entry.position, failure.error)
+            self.failures.remember(entry.position, failure.error)
 
     # Chance
 
@@ -622,17 +453,3 @@ _MARK_ROWS: Final[dict[Kind, tuple[frozenset[Kind], Callable[[Waiting, Entry], N
     Kind.ARMED: (frozenset({Kind.SAVE, Kind.SLEEP, Kind.RECEIVE, Kind.ENSURE}), _note_armed),
 }
 """For each mark: the kinds of command that it can belong to, and what it says about them."""
-
-_EVENTS: Final[dict[type, Callable[[Machine, Any], None]]] = {
-    Started: Machine._started,
-    StepDone: Machine._step_done,
-    StepWanted: Machine._step_wanted,
-    StepKnown: Machine._step_known,
-    SlotGiven: Machine._slot_given,
-    TimerFired: Machine._timer_fired,
-    EventArrived: Machine._event_arrived,
-    ChildDone: Machine._answered,
-    SendDone: Machine._answered,
-    HistoryDropped: Machine._answered,
-    CancelAsked: Machine._cancel_asked,
-}

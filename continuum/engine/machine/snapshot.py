@@ -127,19 +127,19 @@ def take(machine: Machine) -> Snapshot | str:
     if reason is not None:
         return reason
     fibers = list(machine.fibers._alive)
-    undo = machine._undo
+    undo = machine.undo
     return {
         "format": FORMAT,
         "family": machine.family,
         "fibers": [_fiber_state(fiber) for fiber in fibers],
         "groups": [_group_state(fiber.waits_for) for fiber in fibers if isinstance(fiber.waits_for, Group)],
-        "waiting": [_waiting_state(waiting) for waiting in machine._waiting.values()],
+        "waiting": [_waiting_state(waiting) for waiting in machine.waiting.values()],
         "handlers": [_handler_state(name, handler) for name, handler in machine.inbox.handlers.items()],
         "undo": {"steps": list(undo.steps), "position": undo.position, "cause": _told(undo.cause)},
-        "stopping": None if machine._stopping is None else (machine._stopping, machine.stop_reason or ""),
+        "stopping": None if machine.stopping is None else (machine.stopping, machine.stop_reason or ""),
         "patches": dict(machine.patches),
         "published": dict(machine.state),
-        "failures": machine._failures.held(),
+        "failures": machine.failures.held(),
     }
 
 
@@ -223,7 +223,7 @@ def restore(snapshot: Snapshot, make: Callable[[Body], Machine]) -> Machine | st
     machine = make(bodies[0])
     if machine.family != snapshot["family"]:
         return f"it is of run {snapshot['family']!r}, and not of {machine.family!r}"
-    machine._undo = undo
+    machine.undo = undo
     _wake(machine, bodies)
     _put_fibers(machine, snapshot, bodies)
     _put_waiting(machine, snapshot["waiting"])
@@ -231,15 +231,15 @@ def restore(snapshot: Snapshot, make: Callable[[Body], Machine]) -> Machine | st
         machine.inbox.handlers[each["name"]] = handler = Handler(each["position"], each["callback"])
         handler.taken = each["taken"]
     if snapshot["stopping"] is not None:
-        machine._stopping, machine.stop_reason = snapshot["stopping"]
+        machine.stopping, machine.stop_reason = snapshot["stopping"]
     machine.patches = dict(snapshot["patches"])
     machine.state = dict(snapshot["published"])
-    machine._failures = Failures(snapshot["failures"])
+    machine.failures = Failures(snapshot["failures"])
     return machine
 
 
 def _wake(machine: Machine, bodies: list[Body]) -> None:
-    token = enter(machine._context)
+    token = enter(machine.context)
     try:
         for body in bodies:
             if getattr(body, "gi_frame", None) is None or getgeneratorstate(body) == GEN_CREATED:
@@ -272,7 +272,7 @@ def _put_fibers(machine: Machine, snapshot: Snapshot, bodies: list[Body]) -> Non
         fiber.started = True
         machine.fibers._alive[fiber] = None
         if group is None:
-            machine._root = fiber
+            machine.root = fiber
         else:
             group.members[fiber.index] = fiber
         if path in states:
@@ -299,8 +299,8 @@ def _put_waiting(machine: Machine, states: list[WaitingState]) -> None:
             attempts, error = state["failed"]
             note_attempt(waiting, Entry(position, Kind.ATTEMPT, name, Failure(error), 0, attempts, state["due"]))
         waiting.begun = "begun" in state
-        machine._waiting[position] = waiting
-        machine._unasked.append(waiting)
+        machine.waiting[position] = waiting
+        machine.unasked.append(waiting)
         if kind is Kind.RECEIVE:
             machine.inbox.await_event(waiting)
         elif kind is Kind.ENSURE:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from continuum.context import enter, leave
+from continuum.engine.machine.arrivals import load
+from continuum.engine.machine.ending import end
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Started
 from continuum.engine.machine.snapshot import Snapshot, take
@@ -29,9 +31,9 @@ def rehearse(machine: Machine, journal: Sequence[Entry], now: int) -> str | None
     """
     machine.journal.now = now
     machine.journal.requests = []
-    token = enter(machine._context)
+    token = enter(machine.context)
     try:
-        machine._load(Started(journal))
+        load(machine, Started(journal))
         _replay(machine)
     except ReplayMismatch as error:
         return str(error)
@@ -48,11 +50,11 @@ def _replay(machine: Machine) -> None:
         machine.fibers.run()
         if machine.fibers.ended is not None:
             outcome, machine.fibers.ended = machine.fibers.ended, None
-            machine._ended(outcome)
+            end(machine, outcome)
         elif machine.journal.live:
             return
         else:
-            machine._replay()
+            machine.replay()
 
 
 def take_over(machine: Machine, other: Machine) -> str | None:
@@ -67,11 +69,11 @@ def take_over(machine: Machine, other: Machine) -> str | None:
         return theirs
     if _outline(mine) != _outline(theirs):
         return "its code does not wait for the same"
-    for position, waiting in machine._waiting.items():
-        known = other._waiting[position]
+    for position, waiting in machine.waiting.items():
+        known = other.waiting[position]
         waiting.asked, waiting.due = known.asked, known.due
-    machine._unasked.clear()
-    machine._dues = other._dues
+    machine.unasked.clear()
+    machine.dues = other.dues
     machine.inbox.events = other.inbox.events
     return None
 

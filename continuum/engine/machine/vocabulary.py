@@ -39,6 +39,7 @@ from continuum.commands import (
 )
 from continuum.durations import datetime_of
 from continuum.engine.machine.attempts import ask_step
+from continuum.engine.machine.ending import revert
 from continuum.engine.machine.fibers import Fiber, Waiting
 from continuum.engine.machine.groups import Group
 from continuum.engine.machine.inbox import Handler
@@ -209,7 +210,7 @@ def _begin_map(machine: Machine, fiber: Fiber, command: Map) -> None:
 
 def _begin_revert(machine: Machine, fiber: Fiber, command: Revert) -> Outcome:
     entry = machine.answer(fiber, Kind.REVERT, "", Value(command.reason))
-    machine.revert(entry.position, Value(command.reason))
+    revert(machine, entry.position, Value(command.reason))
     return _told_of_revert(fiber)
 
 
