@@ -22,6 +22,7 @@ from anyio.lowlevel import checkpoint
 from continuum.client import Client
 from continuum.door import check_count, check_lease, check_queues
 from continuum.durations import NANOSECONDS, Duration, nanoseconds
+from continuum.engine.forgotten import check_yields
 from continuum.engine.lease import LEASE, Registration
 from continuum.engine.scheduler import Scheduler
 from continuum.errors import BadValue, StoreClosed
@@ -62,7 +63,8 @@ class AsyncEngine:
     notice its death at once on the same machine, else when it has been silent for its `lease` (seconds,
     a timedelta or text; at least one).
 
-    Raises on entering: StoreError and its kinds; on making: BadValue, NotAWorkflow.
+    Raises on entering: StoreError and its kinds; on making: BadValue, NotAWorkflow,
+    and BadCommand for a workflow that makes a command and does not yield it.
 
     >>> async def main():
     ...     async with AsyncEngine("./state", workflows=[order]) as engine:
@@ -88,6 +90,8 @@ class AsyncEngine:
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.registry = Registry(workflows)
+        for workflow in self.registry:
+            check_yields(workflow)
         self._where = store
         self._queues = check_queues(queues)
         self._concurrency = check_count(concurrency, "concurrency")
