@@ -57,12 +57,13 @@ class Retry:
             raise BadValue(f"Retry(jitter=) must be a number from 0 to 1, not {self.jitter!r}")
         if self.backoff not in ("exponential", "linear"):
             raise BadValue(f"Retry(backoff=) must be 'exponential' or 'linear', not {self.backoff!r}")
-        if not callable(self.on) and not _are_error_types(self.on):
+        if not (_are_error_types(self.on) if isinstance(self.on, type | tuple) else callable(self.on)):
             raise BadValue(f"Retry(on=) must be an exception type, a tuple of them or a predicate: {self.on!r}")
 
 
-Retry.none = Retry(attempts=1)
-
-
 def _are_error_types(on: object) -> bool:
-    return isinstance(on, tuple) and all(isinstance(t, type) and issubclass(t, BaseException) for t in on)
+    types = on if isinstance(on, tuple) else (on,)
+    return all(isinstance(each, type) and issubclass(each, BaseException) for each in types)
+
+
+Retry.none = Retry(attempts=1)

@@ -69,7 +69,7 @@ class StepOptions:
             retry=self.retry if retry is None else retry,
             timeout=self.timeout if timeout is None else check_positive(timeout, "timeout"),
             compensate=self.compensate if compensate is None else compensate,
-            key=self.key if key is None else check_text(key, "key"),
+            key=self.key if key is None else _check_key(key),
             executor=self.executor if executor is None else executor,
             at_most_once=self.at_most_once if at_most_once is None else bool(at_most_once),
             cache=self.cache if cache is None else check_positive(cache, "cache"),
@@ -180,12 +180,14 @@ class Save(Command[T_co]):
         for argument in args:
             if isinstance(argument, Command):
                 check_yielded(args, f"an argument of Save {name!r}")
-        options = getattr(fn, _ATTACHED, _DEFAULTS)
+        options = getattr(fn, _ATTACHED, _DEFAULTS) if plain else _attached(fn)
         given = (retry, timeout, compensate, key, executor, at_most_once, cache, once, limit)
         if given != _NOTHING_GIVEN:
             options = options.merged(*given)
             if cache is not None:
                 _check_findable(name)
+            if executor is not None:
+                _check_executor(fn, executor)
         _set_fn(self, fn)
         _set_args(self, args)
         _set_name(self, name)
@@ -193,6 +195,7 @@ class Save(Command[T_co]):
 
 
 _NOTHING_GIVEN: Final = (None,) * 9
+_LONGEST_KEY: Final = 1_000
 
 # One is made for every step: filled through its slots it takes a third less time than by `fill`.
 _set_fn, _set_args, _set_name, _set_options = (
@@ -235,6 +238,8 @@ def step(
 ) -> Any:
     """Attach defaults for Save to a function, which stays an ordinary function. Bare, it attaches none.
 
+    A functools.partial of it has them, too.
+
     >>> @step(retry=Retry(attempts=5))
     ... def charge(order_id): ...
     >>> Save(charge, "ord-1").options.retry.attempts
@@ -243,10 +248,18 @@ def step(
     options = _DEFAULTS.merged(retry, timeout, compensate, key, executor, at_most_once, cache, once, limit)
 
     def attach(fn: F) -> F:
-        check_step(fn)
+        function: Any = fn.__func__ if isinstance(fn, staticmethod | classmethod) else fn
+        check_step(function)
         if options.cache is not None:
-            _check_findable(step_name(fn))
-        setattr(fn, _ATTACHED, options)
+            _check_findable(step_name(function))
+        if options.executor is not None:
+            _check_executor(function, options.executor)
+        try:
+            setattr(function, _ATTACHED, options)
+        except AttributeError:
+            raise BadValue(
+                f"nothing can be attached to {function!r}: define a function that calls it, or give the options to Save"
+            ) from None
         return fn
 
     return attach if fn is None else attach(fn)
@@ -257,6 +270,14 @@ def step_name(fn: Callable[..., Any]) -> str:
     while isinstance(fn, functools.partial):
         fn = fn.func
     return getattr(fn, "__name__", None) or type(fn).__name__
+
+
+def _attached(fn: Callable[..., Any]) -> StepOptions:
+    """What was attached to a function, or to the one that it is a partial of."""
+    while isinstance(fn, functools.partial) and not hasattr(fn, _ATTACHED):
+        fn = fn.func
+    options: StepOptions = getattr(fn, _ATTACHED, _DEFAULTS)
+    return options
 
 
 def check_step(fn: object) -> None:
@@ -305,6 +326,21 @@ def _explain_keyword(keyword: str, function: str) -> str:
         f"Save got an unexpected keyword argument {keyword!r}; {meant}"
         f"An argument of the step itself goes by functools.partial: Save(partial({function}, {keyword}=...))"
     )
+
+
+def _check_executor(fn: Callable[..., Any], executor: str) -> None:
+    if executor != "inline" and inspect.iscoroutinefunction(fn):
+        raise BadValue(
+            f"{step_name(fn)} is an async function, which runs on the loop: leave out executor={executor!r}, or save a "
+            "plain function"
+        )
+
+
+def _check_key(key: object) -> str:
+    text = check_text(key, "key")
+    if len(text) > _LONGEST_KEY:
+        raise BadValue(f"key must be {_LONGEST_KEY:,} characters at the most, not {len(text):,}")
+    return text
 
 
 def _check_findable(name: str) -> None:

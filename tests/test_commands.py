@@ -191,7 +191,47 @@ def test_step_may_be_bare() -> None:
     assert Save(step(charge), "a").options == Save(charge, "a").options
 
 
+def test_a_partial_has_the_defaults_of_its_function() -> None:
+    @step(retry=Retry(5), key="k")
+    def pay(order_id: str, amount: int = 1) -> str:
+        return order_id * amount
+
+    by_keyword = partial(partial(pay, amount=2), "a")
+    assert Save(by_keyword).options == Save(pay, "a").options
+    assert Save(by_keyword, retry=Retry.none).options.key == "k"
+    assert Save(step(retry=Retry(2))(partial(pay, "a"))).options.retry.attempts == 2
+
+
+def test_step_goes_before_or_behind_staticmethod_and_on_methods() -> None:
+    class Shop:
+        @step(retry=Retry(2))
+        @staticmethod
+        def outside() -> None: ...
+
+        @staticmethod
+        @step(retry=Retry(2))
+        def inside() -> None: ...
+
+        @step(retry=Retry(2))
+        @classmethod
+        def of_the_class(cls) -> None: ...
+
+        @step(retry=Retry(2))
+        async def method(self) -> None: ...
+
+    for function in (Shop.outside, Shop.inside, Shop.of_the_class, Shop().method):
+        assert Save(function).options.retry.attempts == 2
+
+
 REFUSED: dict[str, Any] = {
+    "an async function as a step in a thread": lambda: Save(fetch, "u", executor="thread"),
+    "an async partial as a step in a process": lambda: Save(partial(fetch, "u"), executor="process"),
+    "an async function whose steps are to run in a process": lambda: step(executor="process")(fetch),
+    "defaults attached to what takes none": lambda: step(retry=Retry(2))(len),
+    "a key that is too long": lambda: Save(charge, "a", key="k" * 1_001),
+    "a key that is no text": lambda: Save(charge, "a", key=5),
+    "an error type that is none": lambda: Retry(on=int),
+    "error types in a list": lambda: Retry(on=[ValueError]),
     "a step that was called": lambda: Save(charge("a")),
     "a coroutine as a step": lambda: _closed(fetch("u")),
     "a generator function as a step": lambda: Save(part),

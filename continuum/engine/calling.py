@@ -12,6 +12,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any, Protocol
 
+from continuum.errors import permanent
 from continuum.journal import Failure, Outcome
 
 __all__ = ["Codec", "call", "is_async", "result_name"]
@@ -61,4 +62,5 @@ def result_name(name: str) -> str:
 def _stray_awaitable(name: str, value: Awaitable[Any]) -> TypeError:
     if isinstance(value, Coroutine):
         value.close()
-    return TypeError(f"step {name!r} returned an awaitable; make it an async function or use executor='inline'")
+    told = f"step {name!r} returned an awaitable; make it an async function or use executor='inline'"
+    return permanent(TypeError(told))  # another attempt would return one again

@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 from posted import TOO_LONG, Posted, until
 
 from continuum.engine.steps import Performer, Task
-from continuum.errors import StepTimeout, UnpicklableValue
+from continuum.errors import StepTimeout, UnpicklableValue, is_permanent
 from continuum.store.codec import Codec
 
 pytestmark = pytest.mark.anyio
@@ -132,6 +132,7 @@ async def test_an_awaitable_that_a_thread_cannot_await_is_a_clear_error(posted: 
     for key in ("a", "b"):
         assert isinstance(posted.error(key), TypeError)
         assert "step 'sum' returned an awaitable" in str(posted.error(key))
+        assert is_permanent(posted.error(key))
 
 
 async def test_a_base_exception_on_a_thread_leaves_the_thread_in_service(posted: Posted) -> None:
