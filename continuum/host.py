@@ -268,7 +268,7 @@ class _Unwrapped:
             return await self._group.__aexit__(kind, error, trace)
         except BaseExceptionGroup as group:
             for each in group.exceptions:
-                if isinstance(each, KeyboardInterrupt | SystemExit):
+                if isinstance(each, KeyboardInterrupt | SystemExit) and each is not error:
                     raise each from None  # not what came of it: under trio Ctrl-C may strike in the engine's task
             if any(each is error for each in group.exceptions):
                 return False  # the block's own error matters to who wrote it; ours has been logged

@@ -7,6 +7,7 @@ meanwhile. A test that takes the fixture `where` or `open_engine` runs on LMDB a
 
 from __future__ import annotations
 
+import compileall
 import os
 import secrets
 from collections.abc import Iterator
@@ -17,8 +18,15 @@ import pytest
 from hosts import OpenEngine, opened
 from servers import URL_VARIABLE, Server, new_schema, pick, serving
 
+import continuum
+
 ROUNDS = 10
 RUNS = 200
+
+
+def pytest_configure() -> None:
+    """Compile the package once for the processes that tests start, also where these may write no bytecode."""
+    compileall.compile_dir(os.path.dirname(continuum.__file__), quiet=2)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
