@@ -7,22 +7,19 @@ The full load: ``pytest tests/crash/test_server_crashes_under_load.py --runs 200
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from crew import STEPS, WORDS, asks_between_steps, holds
+from hiring import Hire, hiring
 from hosts import eventually, opened
 from servers import Server, new_schema, pick
 from test_processes_share import all_said
-from test_workers import PROGRAM, ROOT, check_claims, lines, ready
+from test_workers import check_claims, lines
 
 WORKERS = 4
 CLIENTS = 4
@@ -30,8 +27,6 @@ CRASHES = 5
 LEASE = 10.0
 LONGEST_ABSENCE = 2.0  # seconds
 SAFETY = 300  # seconds after which something hangs
-
-Hire = Callable[[int], list["subprocess.Popen[str]"]]
 
 
 @pytest.fixture
@@ -42,22 +37,10 @@ def store(postgres_server: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def hired(store: str) -> Iterator[Hire]:
-    """Workers in processes of their own, which are killed at the end if they are still there."""
-    found: list[subprocess.Popen[str]] = []
-
-    def hire(count: int) -> list[subprocess.Popen[str]]:
-        for _ in range(count):
-            command = [sys.executable, str(PROGRAM), store, str(LEASE)]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-            found.append(subprocess.Popen(command, env=environment, **pipes))
-        return [ready(worker) for worker in found]
-
-    yield hire
-    for worker in found:
-        worker.kill()
-        worker.communicate()
+def hire() -> Iterator[Hire]:
+    """Start a worker."""
+    with hiring() as hire:
+        yield hire
 
 
 def use(store: str, effects: str, names: list[str]) -> list[str]:
@@ -73,9 +56,9 @@ def use(store: str, effects: str, names: list[str]) -> list[str]:
 
 
 def test_nothing_that_was_acknowledged_is_missing_and_no_step_is_made_twice(
-    postgres_server: Server, store: str, hired: Hire, tmp_path: Path, runs: int
+    postgres_server: Server, store: str, hire: Hire, tmp_path: Path, runs: int
 ) -> None:
-    workers = hired(WORKERS)
+    workers = [hire(store, LEASE) for _ in range(WORKERS)]
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -103,10 +86,10 @@ def test_nothing_that_was_acknowledged_is_missing_and_no_step_is_made_twice(
 
 
 def test_who_comes_after_a_worker_that_was_killed_is_not_idle_before_it_has_taken_over(
-    store: str, hired: Hire, tmp_path: Path
+    store: str, hire: Hire, tmp_path: Path
 ) -> None:
     effects, gate = str(tmp_path / "effects"), tmp_path / "gate"
-    (worker,) = hired(1)
+    worker = hire(store, LEASE)
     with opened(store, work=False) as client:
         client.start(holds(effects, str(gate), "a"), id="a")
         eventually(lambda: lines(effects)["a holds"] == 1)
