@@ -1,8 +1,9 @@
 """What all tests share: async tests (`pytestmark = pytest.mark.anyio`) run on asyncio and on trio.
 
 ``--rounds N`` says how often the programs of `tests/crash` are killed, ``--runs N`` how many runs are at work
-meanwhile. A test that takes the fixture `where` or `open_engine` runs on LMDB and in memory; one that is marked
-`every_store` on PostgreSQL too. The server is started by the tests, unless ``TEST_POSTGRES_URL`` names another one.
+meanwhile. A test that takes the fixture `where` or `open_engine` runs on every store: on LMDB, in memory, and on
+PostgreSQL, where it has a schema of its own. The server is started by the tests, unless ``TEST_POSTGRES_URL`` names
+another one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import secrets
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hosts import OpenEngine, opened
@@ -20,6 +22,7 @@ from servers import URL_VARIABLE, Server, new_schema, pick, serving
 
 import continuum
 
+LOOPS = ["asyncio", "trio"]
 ROUNDS = 10
 RUNS = 200
 
@@ -35,7 +38,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--runs", type=int, default=RUNS, help="how many runs there are where workers are killed")
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+@pytest.fixture(params=LOOPS)
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """The loop that an async test runs on."""
     backend: str = request.param
@@ -81,9 +84,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """The stores on which a test runs."""
     given = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "where" in metafunc.fixturenames and not any(names == "where" or "where" in [*names] for names in given):
-        on_all = metafunc.definition.get_closest_marker("every_store") is not None
-        stores = ["lmdb", "memory", *(["postgresql"] if on_all else [])]
-        metafunc.parametrize("where", stores, indirect=True)
+        metafunc.parametrize("where", ["lmdb", "memory", "postgresql"], indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On PostgreSQL, which takes its time, each test runs on one of the two loops; half of them on either."""
+    items[:] = [item for item in items if _on_its_loop(item)]
+
+
+def _on_its_loop(item: pytest.Item) -> bool:
+    given = dict(item.callspec.params) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    loop = given.pop("open_engine", given.pop("anyio_backend", None))
+    if given.get("where") != "postgresql" or loop is None:
+        return True
+    name = item.nodeid.replace(str(loop), "")
+    return loop == LOOPS[crc32(name.encode()) % len(LOOPS)]
 
 
 @pytest.fixture
@@ -99,7 +114,7 @@ def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
             return url
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+@pytest.fixture(params=LOOPS)
 def open_engine(request: pytest.FixtureRequest, where: str, monkeypatch: pytest.MonkeyPatch) -> OpenEngine:
     """Open a blocking engine on the store `where`; its own loop is one of asyncio or trio."""
     monkeypatch.setattr("continuum.blocking.BACKEND", request.param)

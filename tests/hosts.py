@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 from continuum import Engine, Workflow
 from continuum.store.opening import open_store
-from continuum.store.protocol import Store
+from continuum.store.protocol import Store, View
 
 OpenEngine = Callable[..., Engine]
 
@@ -38,11 +39,14 @@ def is_gone(pid: int) -> bool:
     return False
 
 
+@contextmanager
+def reading(where: str) -> Iterator[View]:
+    """A view of a store."""
+    with closing(open_store(where)) as store, store.view() as view:
+        yield view
+
+
 def dump(where: str) -> list[tuple[bytes, bytes]]:
     """Everything that a store holds."""
-    store = open_store(where)
-    try:
-        with store.view() as view:
-            return list(view.scan(b""))
-    finally:
-        store.close()
+    with reading(where) as view:
+        return list(view.scan(b""))

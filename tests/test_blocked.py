@@ -161,7 +161,6 @@ def until_it_waits(open_engine: OpenEngine, calls: list[str]) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.every_store
 def test_changed_code_blocks_the_run_and_putting_it_back_lets_it_finish(open_engine: OpenEngine, change: str) -> None:
     code, position, recorded, attempted = CHANGES[change]
     calls: list[str] = []

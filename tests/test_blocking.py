@@ -23,6 +23,7 @@ import continuum
 from continuum import AsyncEngine, Engine, Receive, Save, blocking, workflow
 from continuum.errors import CommitUnknown, ContinuumError, StoreClosed, StoreFull
 from continuum.store import LmdbStore, MemoryStore
+from continuum.store.postgres import PostgresStore
 
 ROOT = Path(continuum.__file__).parent.parent
 INTERRUPTED = Path(__file__).parent / "crash" / "interrupted.py"
@@ -65,7 +66,6 @@ def test_where_no_signal_interrupts_a_wait_it_is_one_of_many(
 
 
 @pytest.mark.parametrize("works", [True, False])
-@pytest.mark.every_store
 def test_who_waits_in_another_thread_is_told_that_the_engine_closes(open_engine: OpenEngine, works: bool) -> None:
     told: list[BaseException] = []
     engine = open_engine(waits, work=works).open()
@@ -142,7 +142,6 @@ def test_an_error_in_the_block_comes_out_as_it_is(open_engine: OpenEngine) -> No
         assert engine.run("r").result(TOO_LONG) == 1
 
 
-@pytest.mark.every_store
 def test_closing_leaves_no_thread_and_no_warning(open_engine: OpenEngine) -> None:
     before = set(threading.enumerate())
     with warnings.catch_warnings(record=True) as caught:
@@ -172,7 +171,6 @@ def test_all_methods_may_be_called_from_any_thread(open_engine: OpenEngine) -> N
     assert sorted(results) == list(range(20))
 
 
-@pytest.mark.every_store
 def test_one_id_started_by_many_threads_is_one_run(open_engine: OpenEngine) -> None:
     with open_engine(waits) as engine:
         barrier = threading.Barrier(8)
@@ -328,6 +326,7 @@ def test_an_engine_that_failed_can_be_opened_again(open_engine: OpenEngine, monk
     with pytest.raises(CommitUnknown), monkeypatch.context() as patch, engine:
         patch.setattr(LmdbStore, "commit", break_off)
         patch.setattr(MemoryStore, "commit", break_off)
+        patch.setattr(PostgresStore, "commit", break_off)
         engine.start(waits(), id="r")
     with engine:
         run = engine.start(waits(), id="r")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -15,7 +16,21 @@ from zoneinfo import ZoneInfo
 import pytest
 from hosts import TOO_LONG, OpenEngine, eventually
 
-from continuum import Invocation, Log, Map, Now, Publish, Random, Receive, Save, Sleep, Uuid4, workflow
+from continuum import (
+    Engine,
+    Invocation,
+    Log,
+    Map,
+    Now,
+    Publish,
+    Random,
+    Receive,
+    Save,
+    Sleep,
+    Uuid4,
+    Workflow,
+    workflow,
+)
 from continuum.errors import RunFailed
 
 
@@ -129,7 +144,6 @@ def test_a_steps_result_is_the_same_in_type_and_value_on_replay(open_engine: Ope
         assert getattr(value, "fold", 0) == getattr(VALUES[name], "fold", 0)
 
 
-@pytest.mark.every_store
 def test_a_steps_error_is_the_same_on_replay(open_engine: OpenEngine) -> None:
     seen: list[Any] = []
 
@@ -154,7 +168,6 @@ def test_a_steps_error_is_the_same_on_replay(open_engine: OpenEngine) -> None:
     assert [(type(cause), str(cause)) for _, cause in seen] == [(KeyError, "'reason'")] * 2
 
 
-@pytest.mark.every_store
 def test_arguments_and_payloads_arrive_as_they_were(open_engine: OpenEngine) -> None:
     @workflow
     def echoes(*args: Any, **kwargs: Any) -> Any:
@@ -231,7 +244,6 @@ def test_a_workflow_whose_own_result_cannot_be_loaded_fails(open_engine: OpenEng
         assert run.status() == "failed"
 
 
-@pytest.mark.every_store
 def test_what_is_published_cannot_be_read_back_before_and_can_after_it_ended(open_engine: OpenEngine) -> None:
     @workflow
     def publishes() -> Any:
@@ -308,7 +320,6 @@ def test_the_history_tells_every_completed_command_in_order(open_engine: OpenEng
     assert [step.at for step in history] == sorted(step.at for step in history)
 
 
-@pytest.mark.every_store
 def test_a_journal_is_read_from_any_number_and_no_further_than_asked(open_engine: OpenEngine) -> None:
     @workflow
     def does() -> Any:
@@ -340,7 +351,6 @@ def ends(fails: bool = False) -> Any:
         raise ValueError("as asked")
 
 
-@pytest.mark.every_store
 def test_runs_are_listed_newest_first_by_status_by_workflow_and_up_to_a_limit(open_engine: OpenEngine) -> None:
     with open_engine(waits, ends) as engine:
         for number in range(3):
@@ -369,7 +379,6 @@ def test_runs_get_ids_that_sort_by_the_time_of_their_start(open_engine: OpenEngi
         assert [run.id for run in engine.runs()] == ids[::-1]
 
 
-@pytest.mark.every_store
 def test_starting_an_id_again_gives_the_run_that_there_is(open_engine: OpenEngine) -> None:
     calls: list[int] = []
 
@@ -397,7 +406,6 @@ def order_of(open_engine: OpenEngine, starts: list[tuple[Invocation[Any], dict[s
         engine.until_idle()
 
 
-@pytest.mark.every_store
 def test_runs_of_higher_priority_are_taken_first_and_equal_ones_in_order(open_engine: OpenEngine) -> None:
     order: list[str] = []
 
@@ -437,7 +445,6 @@ def test_a_run_with_many_steps_keeps_no_other_waiting(open_engine: OpenEngine) -
     assert "little" in order[:4]
 
 
-@pytest.mark.every_store
 def test_a_worker_takes_runs_of_its_queues_only(open_engine: OpenEngine) -> None:
     @workflow
     def plain() -> Any:
@@ -469,7 +476,6 @@ def test_a_delayed_run_is_pending_until_it_is_due(open_engine: OpenEngine) -> No
         assert late.status() == "pending"
 
 
-@pytest.mark.every_store
 def test_a_delay_survives_a_restart(open_engine: OpenEngine) -> None:
     with open_engine(work=False) as client:
         client.start(ends(), id="r", delay=0.05)
@@ -477,11 +483,16 @@ def test_a_delay_survives_a_restart(open_engine: OpenEngine) -> None:
         engine.run("r").result(TOO_LONG)
 
 
+def start_many(engine: Engine, flow: Workflow[[], Any], count: int) -> None:
+    """Start so many runs, from several threads: they share commits."""
+    with ThreadPoolExecutor(20) as pool:
+        list(pool.map(lambda _: engine.start(flow()), range(count)))
+
+
 def test_more_runs_than_are_worked_on_at_once_all_come_to_their_end(open_engine: OpenEngine) -> None:
     count = 2_300
     with open_engine(work=False, durability="process") as client:
-        for number in range(count):
-            client.start(ends(), id=f"r{number}")
+        start_many(client, ends, count)
     with open_engine(ends, durability="process") as engine:
         engine.until_idle()
         assert len(engine.runs(status="completed")) == count
@@ -495,8 +506,7 @@ def test_more_waiting_runs_than_are_worked_on_at_once_all_wait(open_engine: Open
 
     count = 2_300
     with open_engine(work=False, durability="process") as client:
-        for number in range(count):
-            client.start(steps_then_waits(), id=f"r{number}")
+        start_many(client, steps_then_waits, count)
     with open_engine(steps_then_waits, durability="process") as engine:
         engine.until_idle()
         assert len(engine.runs(status="waiting")) == count
@@ -504,6 +514,5 @@ def test_more_waiting_runs_than_are_worked_on_at_once_all_wait(open_engine: Open
 
 def test_waiting_runs_hold_no_place_among_the_steps(open_engine: OpenEngine) -> None:
     with open_engine(waits, ends, concurrency=1, durability="process") as engine:
-        for _ in range(1_100):
-            engine.start(waits())
+        start_many(engine, waits, 1_100)
         assert engine.start(ends()).result(TOO_LONG) is None

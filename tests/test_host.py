@@ -64,7 +64,6 @@ async def no_thread_is_left() -> AsyncIterator[None]:
     await until(lambda: not [t for t in set(threading.enumerate()) - before if t.name.startswith("continuum")])
 
 
-@pytest.mark.every_store
 async def test_a_run_is_started_and_gives_its_result(where: str) -> None:
     async with engine_on(where, adds) as engine:
         run = await engine.start(adds(2, b=3), id="r")
@@ -80,7 +79,6 @@ async def test_a_handle_can_be_awaited_to_see_whether_the_run_exists(where: str)
 
 
 @pytest.mark.parametrize("works", [True, False])
-@pytest.mark.every_store
 async def test_an_engine_that_is_closed_at_once_closes(where: str, works: bool) -> None:
     async with no_thread_is_left():
         async with engine_on(where, adds, work=works):
@@ -194,7 +192,6 @@ async def test_a_cancelled_scope_around_an_engine_leaves_a_store_that_resumes(wh
     await resumes(where)
 
 
-@pytest.mark.every_store
 async def test_a_cancelled_scope_at_any_moment_leaves_a_store_that_resumes(where: str) -> None:
     async with no_thread_is_left():
         for rounds in range(60):
@@ -330,7 +327,6 @@ async def test_two_workers_and_a_client_share_a_store(where: str) -> None:
         assert await other.status() == "completed"
 
 
-@pytest.mark.every_store
 async def test_steps_in_flight_are_drained_when_the_engine_closes(where: str) -> None:
     calls: list[str] = []
     begun, released = threading.Event(), threading.Event()
@@ -355,7 +351,6 @@ async def test_steps_in_flight_are_drained_when_the_engine_closes(where: str) ->
     assert calls == ["slow", "next"]
 
 
-@pytest.mark.every_store
 async def test_a_step_that_outlives_the_grace_is_repeated_by_the_next_engine(where: str) -> None:
     calls: list[int] = []
     begun = threading.Event()
@@ -395,7 +390,6 @@ async def test_result_that_comes_too_late_says_how_the_run_stands(where: str) ->
             await run.send("event")
 
 
-@pytest.mark.every_store
 async def test_a_closed_engine_writes_nothing_more(where: str) -> None:
     @workflow
     def naps() -> Any:

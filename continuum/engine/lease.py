@@ -3,7 +3,9 @@
 The rules are in :mod:`continuum.store.tenure`; here is when. A worker *watches* those that are enlisted
 beside it, several times a second. It finds one dead by either of two signs:
 
-* it can take the lock that the other holds while it lives: that is seen at once, on one machine;
+* it can take the lock that the other holds while it lives: that is seen at once, on one machine; where a lock
+  goes with a connection, as on a server that was restarted, it has to be free for longer than it takes to
+  connect again;
 * the other was asked for a sign of life, and its beat has not changed for a whole lease, by the watcher's
   own clock, while it watched. Who is asked shows life every third of the lease.
 
@@ -150,6 +152,7 @@ class Lease:
         self._known: set[bytes] = set()  # of these, those that were watched before
         self._gone: set[bytes] = set()  # of whom it is known that they have left something
         self._seen: dict[bytes, tuple[bytes | None, float]] = {}  # the beat of each, and since when it is that
+        self._free: dict[bytes, float] = {}  # those whose locks were found free, and since when they are
         self._watched = 0.0
         self._watch_due = self._beat_due = 0.0
         self._asked = False  # by others, to show life
@@ -278,28 +281,46 @@ class Lease:
         """On the committer's thread: show life if that is due, and bury who is dead."""
         tenure, roll = found.tenure, call_roll(view)
         found.roll = roll
+        missed, self._watched = now - self._watched, now
         plans: list[tuple[Batch | None, object]] = []
         if beats and roll.has(tenure):
             plans.append((show_life(tenure, last=self._beats <= 0), None))
-        silent = self._silent(view, roll, now)
-        for token in roll.workers.keys() - {tenure.token}:
-            hold = self._lock_of_the_dead(roll.workers[token])
-            if hold is not None or token in silent:
-                found.buried.append((token, hold))
-                plans.append((bury(view, token, fell=hold is not None), token))
+        silent = self._silent(view, roll, now, missed)
+        others = roll.workers.keys() - {tenure.token}
+        fallen = self._fallen({token: roll.workers[token] for token in others}, now, missed)
+        for token in others:
+            if token in fallen or token in silent:
+                found.buried.append((token, fallen.get(token)))
+                plans.append((bury(view, token, fell=token in fallen), token))
             elif token not in roll.asked:
                 plans.append((ask(roll, token), None))
         return plans or [(None, None)]
 
-    def _silent(self, view: View, roll: Roll, now: float) -> set[bytes]:
+    def _silent(self, view: View, roll: Roll, now: float, missed: float) -> set[bytes]:
         """Who has shown no sign of life for a whole lease. What passed while nobody watched does not count."""
-        stalled, self._watched = now - self._watched > self._length / 2, now
+        stalled = missed > self._length / 2
         before, self._seen = self._seen, {}
         for token in roll.workers:
             beat = view.get(keys.beat(token))
             known, since = before.get(token, (None, now))
             self._seen[token] = beat, since if beat == known and not stalled else now
         return {token for token, (_, since) in self._seen.items() if now - since > self._length}
+
+    def _fallen(self, others: dict[bytes, bytes], now: float, missed: float) -> dict[bytes, Hold]:
+        """Who has lost the lock that it has while it lives, and did not get it back in time; with these locks."""
+        before, self._free = self._free, {}
+        fallen = {}
+        for token, worker in others.items():
+            hold = self._lock_of_the_dead(worker)
+            if hold is None:
+                continue
+            lapse = min(hold.lapse, self._length / 2)
+            since = self._free[token] = now if missed > lapse / 2 else before.get(token, now)
+            if now - since >= lapse:
+                fallen[token] = hold
+            else:
+                hold.release()
+        return fallen
 
     def _lock_of_the_dead(self, worker: bytes) -> Hold | None:
         try:
@@ -318,7 +339,7 @@ class Lease:
         dead = {token for applied, token in job.answers if applied and isinstance(token, bytes)}
         for token in dead:
             logger.info("worker %s is gone; others go on with its runs", token.hex())
-        self._known |= roll.workers.keys()
+        self._known = (self._known | roll.workers.keys()) - self._free.keys()
         left = {token: record for token, record in roll.workers.items() if token not in dead}
         self.see(roll._replace(workers=left))
         if dead:

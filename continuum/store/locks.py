@@ -24,6 +24,8 @@ LONGEST_NAME = 255
 class FileHold:
     """A lock file that this process has locked (see :class:`continuum.store.protocol.Hold`)."""
 
+    lapse = 0.0
+
     def __init__(self, path: str, fd: int) -> None:
         self._path = path
         self._fd = fd

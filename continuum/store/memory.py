@@ -232,6 +232,8 @@ class MemoryWatch:
 class MemoryHold:
     """A name taken (see :class:`continuum.store.protocol.Hold`)."""
 
+    lapse = 0.0
+
     def __init__(self, space: Space, owner: MemoryStore, name: str) -> None:
         self._space = space
         self._name = name

@@ -70,6 +70,14 @@ class Hold(Protocol):
     committed then any more: the store raises StoreBusy.
     """
 
+    @property
+    def lapse(self) -> float:
+        """Seconds for which such a lock may be free though whoever had it lives.
+
+        That is 0 where a lock is the process's own. One that is held through a connection is free when that
+        broke, as all are when the server was restarted, until its owner has connected again.
+        """
+
     def release(self) -> None:
         """Give the lock back. May be called more than once."""
 

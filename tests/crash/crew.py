@@ -13,11 +13,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from continuum import Engine, Save, workflow
+from continuum import Engine, Receive, Save, workflow
 from continuum.store.opening import open_store
 from continuum.store.protocol import Batch, Store
 
 STEPS = 10
+WORDS = 2
 TRACE = b"~"
 CONCURRENCY = 8
 
@@ -60,6 +61,17 @@ def ten_steps(effects: str, name: str) -> Any:
     for number in range(STEPS):
         done.append((yield Save(note_slowly, effects, f"{name} {number}")))
     return done
+
+
+@workflow
+def asks_between_steps(effects: str, name: str) -> Any:
+    """The same number of steps, and a word after each of some."""
+    done, words = [], []
+    for number in range(STEPS):
+        done.append((yield Save(note_slowly, effects, f"{name} {number}")))
+        if len(words) < WORDS * (number + 1) // STEPS:
+            words.append((yield Receive("word")))
+    return done, words
 
 
 @workflow
@@ -108,7 +120,7 @@ def _trace(what: bytes, key: bytes, claim: bytes) -> bytes:
 def work(url: str, lease: float) -> None:
     """Work until standard input ends."""
     store: Any = Traced(open_store(url))
-    workflows = [ten_steps, holds, kills]
+    workflows = [ten_steps, asks_between_steps, holds, kills]
     with Engine(store, workflows=workflows, grace=0.0, lease=lease, concurrency=CONCURRENCY):
         print("ready", flush=True)
         sys.stdin.read()

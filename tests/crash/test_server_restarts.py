@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from proxy import Proxy, proxy_to
 from servers import Server, new_schema, pick
 
 from continuum import Engine, Receive, Save, workflow
+from continuum.store.opening import open_store
+from continuum.store.protocol import Hold
 
 RESTARTS = 5
 STEPS = 5
@@ -101,6 +104,42 @@ def test_a_worker_that_was_cut_off_loses_its_run_its_late_result_is_refused_and_
         gates[2].set()
         assert again.result(SAFETY) == 2
         assert first.run("r").result(SAFETY) == 1
+
+
+def test_a_worker_that_is_connected_again_soon_was_missed_by_nobody(
+    postgres_server: Server, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gates: list[threading.Event] = []
+
+    def wait_for_gate() -> None:
+        gate = threading.Event()
+        gates.append(gate)
+        assert gate.wait(SAFETY)
+
+    @workflow
+    def waits() -> Any:
+        yield Save(wait_for_gate)
+
+    with proxy_to(postgres_server.socket) as proxy, opened(pick(proxy.url, name), waits) as first:
+        run = first.start(waits(), id="r")
+        eventually(lambda: len(gates) == 1)
+        with closing(open_store(pick(postgres_server.url, name))) as store, opened(store, waits) as second:
+            free, hold = [False], store.hold
+
+            def look(name: str) -> Hold | None:
+                found = hold(name)
+                free.append(found is not None)
+                return found
+
+            monkeypatch.setattr(store, "hold", look)
+            cut_off(proxy, postgres_server)
+            eventually(lambda: free[-1], SAFETY)
+            proxy.target = postgres_server.socket
+            eventually(lambda: not free[-1], SAFETY)
+            gates[0].set()
+            run.result(SAFETY)
+            second.until_idle()
+    assert len(gates) == 1
 
 
 def cut_off(proxy: Proxy, server: Server) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from itertools import count as numbers
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from crashing import CrashingStore
 from hosts import TOO_LONG, opened
+from servers import new_schema, pick
 
 from continuum import Call, Engine, Receive, RunNotFound, Save, Sleep, StoreBusy, StoreError, StoreMoved, workflow
 from continuum.errors import CommitUnknown
@@ -55,19 +56,29 @@ def in_memory() -> Place:
     return lambda: MemoryStore(space)
 
 
-WAYS = ["lmdb to memory", "memory to lmdb", "memory to memory", "lmdb to postgresql", "postgresql to lmdb"]
+WAYS = [
+    "lmdb to memory",
+    "memory to lmdb",
+    "memory to memory",
+    "lmdb to postgresql",
+    "postgresql to lmdb",
+    "postgresql to postgresql",
+]
 
 
 @pytest.fixture(params=WAYS)
-def places(request: pytest.FixtureRequest, tmp_path: Path) -> list[Place]:
-    def place(kind: str, name: str) -> Place:
-        if kind == "postgresql":
-            url: str = request.getfixturevalue("schema")
-            return lambda: open_store(url)
-        return in_memory() if kind == "memory" else lambda: LmdbStore(tmp_path / name)
+def places(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[list[Place]]:
+    with ExitStack() as stack:
 
-    source, destination = request.param.split(" to ")
-    return [place(source, "source"), place(destination, "destination")]
+        def place(kind: str, name: str) -> Place:
+            if kind == "postgresql":
+                url = request.getfixturevalue("postgres_url")
+                store = pick(url, stack.enter_context(new_schema(url)))
+                return lambda: open_store(store)
+            return in_memory() if kind == "memory" else lambda: LmdbStore(tmp_path / name)
+
+        source, destination = request.param.split(" to ")
+        yield [place(source, "source"), place(destination, "destination")]
 
 
 def move(source: Place, destination: Place, **options: Any) -> Copied:

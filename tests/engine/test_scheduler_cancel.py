@@ -27,7 +27,6 @@ def cancelled_with(run: Run[Any]) -> str:
     return caught.value.reason
 
 
-@pytest.mark.every_store
 def test_a_pending_run_is_cancelled_at_once_without_a_worker(open_engine: OpenEngine) -> None:
     with open_engine(work=False) as client:
         run = client.start(waits())
@@ -51,7 +50,6 @@ def test_a_run_cancelled_while_pending_is_never_begun(open_engine: OpenEngine) -
     assert begun == ["works"]
 
 
-@pytest.mark.every_store
 def test_a_waiting_run_is_cancelled_and_the_reason_travels(open_engine: OpenEngine) -> None:
     seen: list[str] = []
 
@@ -135,7 +133,6 @@ def test_a_run_in_backoff_is_cancelled_and_its_step_is_not_tried_again(open_engi
     assert calls == [1]
 
 
-@pytest.mark.every_store
 def test_cleanup_commands_in_finally_are_carried_out_also_after_a_restart(open_engine: OpenEngine) -> None:
     cleaned: list[str] = []
 
@@ -265,7 +262,6 @@ def test_a_run_that_is_over_its_deadline_times_out(open_engine: OpenEngine, by_s
         assert run.status() == "timed_out"
 
 
-@pytest.mark.every_store
 def test_a_deadline_passes_while_no_worker_is_there(open_engine: OpenEngine) -> None:
     with open_engine(waits) as engine:
         engine.start(waits(), id="r", timeout=0.05)
@@ -301,7 +297,6 @@ def until_the_child_waits(engine: Engine) -> None:
     eventually(waits_for_it)
 
 
-@pytest.mark.every_store
 def test_a_parents_cancel_reaches_the_child_it_waits_for(open_engine: OpenEngine) -> None:
     with open_engine(parent_that_calls, child) as engine:
         run = engine.start(parent_that_calls())
@@ -402,7 +397,6 @@ def test_a_childs_error_keeps_its_type_in_the_chain_of_causes(open_engine: OpenE
     assert [type(error) for error in chain] == [RunFailed, OutOfStock]
 
 
-@pytest.mark.every_store
 def test_a_child_gives_its_result_also_when_it_ends_while_no_parent_is_in_memory(open_engine: OpenEngine) -> None:
     with open_engine(parent_that_calls, child) as engine:
         engine.start(parent_that_calls(), id="parent")
@@ -414,7 +408,6 @@ def test_a_child_gives_its_result_also_when_it_ends_while_no_parent_is_in_memory
         assert engine.run("parent").result(TOO_LONG) == "child"
 
 
-@pytest.mark.every_store
 def test_the_child_of_a_failed_call_is_retried_with_its_parent(open_engine: OpenEngine) -> None:
     calls: list[int] = []
 

@@ -59,7 +59,6 @@ def listens(before: tuple[str, ...] = ()) -> Any:
 # Going on
 
 
-@pytest.mark.every_store
 def test_a_run_goes_on_under_its_id_and_gives_the_last_result(open_engine: OpenEngine) -> None:
     with open_engine(counts) as engine:
         run = engine.start(counts(4), id="r")
@@ -70,7 +69,6 @@ def test_a_run_goes_on_under_its_id_and_gives_the_last_result(open_engine: OpenE
         assert (described.workflow, described.started_as) == ("counts", "counts")
 
 
-@pytest.mark.every_store
 def test_events_sent_at_any_time_are_received_in_order_each_once(open_engine: OpenEngine) -> None:
     words = tuple(f"word {number}" for number in range(20))
     with open_engine(work=False) as client:
@@ -106,7 +104,6 @@ def test_what_was_published_stays(open_engine: OpenEngine) -> None:
         assert run.state() == {"of 0": True, "of 1": True, "of 2": True, "latest": 2}
 
 
-@pytest.mark.every_store
 def test_a_parent_goes_on_waiting_and_gets_the_last_result(open_engine: OpenEngine) -> None:
     @workflow
     def child() -> Any:
@@ -441,7 +438,6 @@ def restless() -> Any:
     yield ContinueUsing(restless())
 
 
-@pytest.mark.every_store
 def test_a_run_that_always_goes_on_without_waiting_can_be_cancelled(open_engine: OpenEngine) -> None:
     with open_engine(restless) as engine:
         run = engine.start(restless(), id="r")
@@ -576,7 +572,6 @@ def endless(generation: int, stop: int) -> Any:
 
 
 @pytest.mark.parametrize("where", ["lmdb", "memory"], indirect=True)
-@pytest.mark.every_store
 def test_a_loop_that_goes_on_for_ever_keeps_a_store_of_constant_size(where: str) -> None:
     many = 2_000 if where.startswith("memory") else 400
     sizes = []

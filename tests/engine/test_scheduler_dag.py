@@ -102,7 +102,6 @@ def test_a_retry_repeats_the_step_that_failed_through_crashes(lives: int) -> Non
     crash_everywhere(prepare, scenario, lives)
 
 
-@pytest.mark.every_store
 def test_a_graph_goes_on_in_another_engine(open_engine: OpenEngine) -> None:
     made: list[str] = []
     gate = threading.Event()

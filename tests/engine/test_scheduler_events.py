@@ -42,7 +42,6 @@ def lose_then_receive() -> Any:
     return (yield Receive("event"))
 
 
-@pytest.mark.every_store
 def test_events_sent_in_quick_succession_are_received_once_each_and_in_order(open_engine: OpenEngine) -> None:
     with open_engine(collect) as engine:
         for _ in range(5):
@@ -52,7 +51,6 @@ def test_events_sent_in_quick_succession_are_received_once_each_and_in_order(ope
             assert run.result(TOO_LONG) == list(range(40))
 
 
-@pytest.mark.every_store
 def test_events_of_several_senders_at_once_are_received_once_each_and_in_the_order_of_each_sender(
     open_engine: OpenEngine,
 ) -> None:
@@ -153,7 +151,6 @@ def test_events_sent_long_before_they_are_asked_for_are_kept_in_order(open_engin
         assert run.result(TOO_LONG) == ["first", "second"]
 
 
-@pytest.mark.every_store
 def test_events_that_nobody_asked_for_yet_survive_a_restart(open_engine: OpenEngine) -> None:
     with open_engine(collect_two_names) as engine:
         run = engine.start(collect_two_names("abab"), id="r")
@@ -198,7 +195,6 @@ def test_a_receiver_that_lost_its_race_leaves_the_event_to_the_next_one(open_eng
         assert run.result(TOO_LONG) == "kept"
 
 
-@pytest.mark.every_store
 def test_a_receive_that_times_out_gives_its_default_or_raises(open_engine: OpenEngine) -> None:
     @workflow
     def patient() -> Any:
@@ -285,7 +281,6 @@ def test_an_event_that_was_received_before_the_failure_is_not_received_again_by_
         assert run.result(TOO_LONG) == (1, 2)
 
 
-@pytest.mark.every_store
 def test_sends_that_race_with_the_end_of_the_run_arrive_or_are_refused(open_engine: OpenEngine) -> None:
     with open_engine(collect) as engine:
         for _ in range(20):

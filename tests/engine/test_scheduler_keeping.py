@@ -7,6 +7,7 @@ import linecache
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from hosts import TOO_LONG, OpenEngine, eventually, opened
+from hosts import TOO_LONG, OpenEngine, eventually, opened, reading
 
 from continuum import (
     All,
@@ -43,26 +44,26 @@ from continuum.engine.machine import replay
 from continuum.store import keys, leavings
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
-from continuum.store.memory import MemoryStore, Space
+from continuum.store.opening import open_store
 from continuum.store.protocol import Batch
 from continuum.store.records import Continuation, Refusal, write
 
 LEDGER = Ledger(Codec())
 
 
-def kept(space: Space, run_id: str = "r") -> Continuation | None:
-    with MemoryStore(space).view() as view:
+def kept(where: str, run_id: str = "r") -> Continuation | None:
+    with reading(where) as view:
         return LEDGER.continuation(view, run_id)
 
 
-def refused(space: Space, run_id: str = "r") -> Refusal | None:
-    with MemoryStore(space).view() as view:
+def refused(where: str, run_id: str = "r") -> Refusal | None:
+    with reading(where) as view:
         return LEDGER.refusal(view, run_id)
 
 
-def numbers(space: Space, run_id: str = "r") -> list[int]:
+def numbers(where: str, run_id: str = "r") -> list[int]:
     """Of the entries that are there."""
-    with MemoryStore(space).view() as view:
+    with reading(where) as view:
         return [number for number, _ in LEDGER.entries(view, run_id, load=False)]
 
 
@@ -117,29 +118,28 @@ def rounds(count: int, each: int = 5) -> Any:
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_long_run_goes_on_from_its_continuation_and_replays_what_came_since(replayed: list[int]) -> None:
-    space = Space()
-    with opened(MemoryStore(space), steps) as engine:
+def test_a_long_run_goes_on_from_its_continuation_and_replays_what_came_since(where: str, replayed: list[int]) -> None:
+    with opened(where, steps) as engine:
         engine.start(steps(50), id="r")
         engine.until_idle()
-        eventually(lambda: kept(space) is not None)
-    continuation = kept(space)
+        eventually(lambda: kept(where) is not None)
+    continuation = kept(where)
     assert continuation is not None
     assert 10 <= continuation.number <= 50
     assert continuation.entries == continuation.number
-    assert numbers(space) == list(range(50)), "the history stays"
+    assert numbers(where) == list(range(50)), "the history stays"
     replayed.clear()
-    with opened(MemoryStore(space), steps) as engine:
+    with opened(where, steps) as engine:
         engine.until_idle()
         engine.run("r").send("answer", "yes")
         assert engine.run("r").result(TOO_LONG) == (sum(len(text(n)) for n in range(50)), "yes")
         assert [step.position for step in engine.run("r").history()] == [str(n) for n in range(51)]
     assert replayed == [50 - continuation.number]
-    assert kept(space) is None, "a run that has ended needs none"
+    assert kept(where) is None, "a run that has ended needs none"
 
 
 @pytest.mark.usefixtures("soon")
-def test_it_is_so_on_both_loops_and_in_both_stores(open_engine: OpenEngine) -> None:
+def test_it_is_so_on_both_loops(open_engine: OpenEngine) -> None:
     with open_engine(steps) as engine:
         run = engine.start(steps(50), id="r")
         eventually(lambda: run.kept().continuation)
@@ -168,12 +168,11 @@ def careful(count: int) -> Any:
 
 
 @pytest.mark.usefixtures("soon", "mended")
-def test_a_run_changes_over_in_the_midst_of_what_must_be_done_once() -> None:
-    space = Space()
-    with opened(MemoryStore(space), careful) as engine:
+def test_a_run_changes_over_in_the_midst_of_what_must_be_done_once(where: str) -> None:
+    with opened(where, careful) as engine:
         run = engine.start(careful(50), id="r")
         engine.until_idle()
-        eventually(lambda: kept(space) is not None)
+        eventually(lambda: kept(where) is not None)
         run.send("answer")
         assert run.result(TOO_LONG) == (sum(range(50)), None)
     assert attempts == [str(number) for number in range(50)]
@@ -181,35 +180,34 @@ def test_a_run_changes_over_in_the_midst_of_what_must_be_done_once() -> None:
 
 @pytest.mark.usefixtures("soon")
 def test_runs_that_nobody_waits_for_change_over_now_and_then_and_do_not_stop_others(
+    where: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(changeover, "REST", 1 << 40)
-    space = Space()
-    with opened(MemoryStore(space), steps, rounds) as engine:
+    with opened(where, steps, rounds) as engine:
         for name in "abc":
             engine.start(steps(50), id=name)
-        eventually(lambda: any(kept(space, name) for name in "abc"))
+        eventually(lambda: any(kept(where, name) for name in "abc"))
         asked = engine.start(rounds(2), id="asked")
         engine.until_idle()
         assert asked.kept().deleted == 11
-    assert len([name for name in "abc" if kept(space, name)]) == 1
+    assert len([name for name in "abc" if kept(where, name)]) == 1
 
 
 @pytest.mark.usefixtures("soon")
-def test_with_continuations_off_none_is_made_and_none_is_used(replayed: list[int]) -> None:
-    space = Space()
-    with opened(MemoryStore(space), steps) as engine:
+def test_with_continuations_off_none_is_made_and_none_is_used(where: str, replayed: list[int]) -> None:
+    with opened(where, steps) as engine:
         engine.start(steps(50), id="r")
         engine.until_idle()
-        eventually(lambda: kept(space) is not None)
+        eventually(lambda: kept(where) is not None)
     replayed.clear()
-    with opened(MemoryStore(space), steps, continuations="off") as engine:
+    with opened(where, steps, continuations="off") as engine:
         engine.start(steps(40), id="other")
         engine.run("r").send("answer")
         engine.run("r").result(TOO_LONG)
         engine.until_idle()
     assert replayed == [50, 0] or replayed == [0, 50]
-    assert kept(space, "other") is None
+    assert kept(where, "other") is None
 
 
 def test_a_short_run_is_never_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,14 +219,15 @@ def test_a_short_run_is_never_looked_at(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_run_that_leaves_memory_is_kept_as_it_is(monkeypatch: pytest.MonkeyPatch, replayed: list[int]) -> None:
+def test_a_run_that_leaves_memory_is_kept_as_it_is(
+    where: str, monkeypatch: pytest.MonkeyPatch, replayed: list[int]
+) -> None:
     monkeypatch.setattr(upkeep, "ENTRIES", 1_000)
     monkeypatch.setattr(scheduler, "LINGER", 0)
-    space = Space()
-    with opened(MemoryStore(space), steps) as engine:
+    with opened(where, steps) as engine:
         run = engine.start(steps(20), id="r")
-        eventually(lambda: kept(space) is not None)
-        continuation = kept(space)
+        eventually(lambda: kept(where) is not None)
+        continuation = kept(where)
         assert continuation is not None
         assert continuation.number == 20
         engine.until_idle()
@@ -239,12 +238,13 @@ def test_a_run_that_leaves_memory_is_kept_as_it_is(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_run_that_has_come_to_wait_meanwhile_is_kept_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_has_come_to_wait_meanwhile_is_kept_all_the_same(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scheduler, "LINGER", 1 << 60)
-    space = Space()
-    with opened(MemoryStore(space), steps) as engine:
+    with opened(where, steps) as engine:
         engine.start(steps(16), id="r")  # it is looked at when it waits already
-        eventually(lambda: kept(space) is not None)
+        eventually(lambda: kept(where) is not None)
 
 
 def numbered(number: int) -> int:
@@ -263,43 +263,41 @@ def gathers(count: int) -> Any:
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_state_that_is_larger_than_the_history_is_not_kept() -> None:
-    space = Space()
-    with opened(MemoryStore(space), gathers) as engine:
+def test_a_state_that_is_larger_than_the_history_is_not_kept(where: str) -> None:
+    with opened(where, gathers) as engine:
         run = engine.start(gathers(50), id="r")
         engine.until_idle()
-        eventually(lambda: refused(space) is not None)
-        refusal = refused(space)
+        eventually(lambda: refused(where) is not None)
+        refusal = refused(where)
         assert refusal is not None
         assert "more than the" in refusal.reason
-        assert kept(space) is None
+        assert kept(where) is None
         run.send("answer")
         assert run.result(TOO_LONG) == 50 * 100
-    assert refused(space) is None
+    assert refused(where) is None
 
 
 # By Compact
 
 
-def test_compact_deletes_the_history_and_the_run_goes_on_without_it(replayed: list[int]) -> None:
-    space = Space()
-    with opened(MemoryStore(space), rounds) as engine:
+def test_compact_deletes_the_history_and_the_run_goes_on_without_it(where: str, replayed: list[int]) -> None:
+    with opened(where, rounds) as engine:
         engine.start(rounds(10), id="r")
         engine.until_idle()
         assert [step.kind for step in engine.run("r").history()] == ["compact"]
-    assert numbers(space) == [59]
-    continuation = kept(space)
+    assert numbers(where) == [59]
+    continuation = kept(where)
     assert continuation is not None
     assert (continuation.number, continuation.entries) == (59, 59)
     replayed.clear()
-    with opened(MemoryStore(space), rounds) as engine:
+    with opened(where, rounds) as engine:
         engine.run("r").send("answer", "yes")
         assert engine.run("r").result(TOO_LONG) == (sum(len(text(n)) for n in range(50)), "yes")
     assert replayed == [1]
 
 
 @pytest.mark.usefixtures("open_engine")
-def test_compact_works_on_both_loops_and_stores_and_with_continuations_off(open_engine: OpenEngine) -> None:
+def test_compact_works_on_both_loops_and_with_continuations_off(open_engine: OpenEngine) -> None:
     with open_engine(rounds, continuations="off") as engine:
         engine.start(rounds(3), id="r")
         engine.until_idle()
@@ -309,13 +307,12 @@ def test_compact_works_on_both_loops_and_stores_and_with_continuations_off(open_
         assert [step.position for step in engine.run("r").history()] == ["17", "18"]
 
 
-def test_a_long_history_is_deleted_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_history_is_deleted_in_pieces(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leavings, "ENTRIES", 3)
-    space = Space()
-    with opened(MemoryStore(space), rounds) as engine:
+    with opened(where, rounds) as engine:
         engine.start(rounds(2, 20), id="r")
         engine.until_idle()
-        eventually(lambda: numbers(space) == [41])
+        eventually(lambda: numbers(where) == [41])
 
 
 @workflow
@@ -340,15 +337,14 @@ def everything() -> Any:
     return booked, number, at.tzinfo is not None, heard, (yield All(Receive("a"), Receive("b")))
 
 
-def test_a_continuation_holds_handlers_branches_timers_and_events_are_not_lost() -> None:
-    space = Space()
-    with opened(MemoryStore(space), everything) as engine:
+def test_a_continuation_holds_handlers_branches_timers_and_events_are_not_lost(where: str) -> None:
+    with opened(where, everything) as engine:
         run = engine.start(everything(), id="r")
         run.send("word", 1)
         run.send("b", "B")
         engine.until_idle()
-        assert kept(space) is not None
-    with opened(MemoryStore(space), everything) as engine:
+        assert kept(where) is not None
+    with opened(where, everything) as engine:
         run = engine.run("r")
         engine.until_idle()
         assert "sleep until" in run.describe().waiting_for
@@ -374,13 +370,12 @@ def undo(number: int) -> None:
     undone.append(number)
 
 
-def test_what_was_saved_before_can_be_undone_after() -> None:
+def test_what_was_saved_before_can_be_undone_after(where: str) -> None:
     undone.clear()
-    space = Space()
-    with opened(MemoryStore(space), books) as engine:
+    with opened(where, books) as engine:
         engine.start(books(), id="r")
         engine.until_idle()
-    with opened(MemoryStore(space), books) as engine:
+    with opened(where, books) as engine:
         engine.run("r").send("go on")
         with pytest.raises(RunReverted):
             engine.run("r").result(TOO_LONG)
@@ -400,18 +395,17 @@ def holds_a_lock(asks: bool) -> Any:
     return told if asks else (yield Save(numbered, 2))
 
 
-def test_what_cannot_be_captured_is_told_to_the_workflow_and_recorded(replayed: list[int]) -> None:
-    space = Space()
-    with opened(MemoryStore(space), holds_a_lock) as engine:
+def test_what_cannot_be_captured_is_told_to_the_workflow_and_recorded(where: str, replayed: list[int]) -> None:
+    with opened(where, holds_a_lock) as engine:
         engine.start(holds_a_lock(True), id="r")
         engine.until_idle()
         steps = engine.run("r").history()
         assert [(step.kind, step.error is not None) for step in steps] == [("save", False), ("compact", True)]
-        refusal = refused(space)
+        refusal = refused(where)
         assert refusal is not None
         assert "lock" in refusal.reason
     replayed.clear()
-    with opened(MemoryStore(space), holds_a_lock) as engine:
+    with opened(where, holds_a_lock) as engine:
         engine.run("r").send("answer")
         told = engine.run("r").result(TOO_LONG)
     assert "Compact() cannot delete the history of run 'r' here (test_scheduler_keeping.py:" in told
@@ -429,15 +423,14 @@ def goes_round(left: int) -> Any:
     return (yield Receive("answer"))
 
 
-def test_a_history_that_begins_anew_has_no_continuation_of_the_last_one() -> None:
-    space = Space()
-    with opened(MemoryStore(space), goes_round) as engine:
+def test_a_history_that_begins_anew_has_no_continuation_of_the_last_one(where: str) -> None:
+    with opened(where, goes_round) as engine:
         engine.start(goes_round(3), id="r")
         engine.until_idle()
-        continuation = kept(space)
+        continuation = kept(where)
         assert continuation is not None
         assert continuation.generation == 3
-    with opened(MemoryStore(space), goes_round) as engine:
+    with opened(where, goes_round) as engine:
         engine.run("r").send("answer", "over")
         assert engine.run("r").result(TOO_LONG) == "over"
 
@@ -487,19 +480,21 @@ Module = Callable[[str], Workflow[..., Any]]
 
 
 @pytest.mark.usefixtures("soon")
-def test_where_the_code_has_changed_the_history_is_replayed(module: Module, replayed: list[int]) -> None:
-    space = Space()
+def test_where_the_code_has_changed_the_history_is_replayed(
+    where: str, monkeypatch: pytest.MonkeyPatch, module: Module, replayed: list[int]
+) -> None:
     flow = module(FLOW)
-    with opened(MemoryStore(space), flow) as engine:
+    with monkeypatch.context() as patch, opened(where, flow) as engine:
+        patch.setattr(scheduler, "LINGER", 0)
         engine.start(flow(False), id="r")
         engine.until_idle()
-        eventually(lambda: kept(space) is not None)
+        eventually(lambda: kept(where) is not None)
     replayed.clear()
     changed = module(CHANGED)
-    with opened(MemoryStore(space), changed) as engine:
+    with opened(where, changed) as engine:
         engine.run("r").send("nudge")
         engine.until_idle()
-        refusal = refused(space)
+        refusal = refused(where)
         assert refusal is not None
         assert "kept_flow.py:6 in flow" in refusal.reason
         engine.run("r").send("answer", "yes")
@@ -507,14 +502,15 @@ def test_where_the_code_has_changed_the_history_is_replayed(module: Module, repl
     assert replayed == [10]
 
 
-def test_where_the_code_has_changed_and_the_history_is_deleted_the_run_waits_for_the_code(module: Module) -> None:
-    space = Space()
+def test_where_the_code_has_changed_and_the_history_is_deleted_the_run_waits_for_the_code(
+    where: str, module: Module
+) -> None:
     flow = module(FLOW)
-    with opened(MemoryStore(space), flow) as engine:
+    with opened(where, flow) as engine:
         engine.start(flow(True), id="r")
         engine.until_idle()
     changed = module(CHANGED)
-    with opened(MemoryStore(space), changed) as engine:
+    with opened(where, changed) as engine:
         run = engine.run("r")
         run.send("nudge")
         run.send("answer", "yes")
@@ -524,14 +520,20 @@ def test_where_the_code_has_changed_and_the_history_is_deleted_the_run_waits_for
         assert "the first 10 entries of its history were deleted" in described.reason
         assert "kept_flow.py:6 in flow" in described.reason
     flow = module(FLOW)
-    with opened(MemoryStore(space), flow) as engine:
+    with opened(where, flow) as engine:
         assert engine.run("r").result(TOO_LONG) == "yes"
 
 
-def change(space: Space, record: Continuation) -> None:
-    store = MemoryStore(space)
-    store.commit([Batch(puts=[write(Codec(), keys.continuation("r"), record)])])
-    store.close()
+def change(where: str, record: bytes | None) -> None:
+    """Put that in the place of the run's continuation."""
+    key = keys.continuation("r")
+    with closing(open_store(where)) as store:
+        store.commit([Batch(deletes=[key])] if record is None else [Batch(puts=[(key, record)])])
+
+
+def packed(continuation: Continuation, **changes: Any) -> bytes:
+    _, record = write(Codec(), keys.continuation("r"), replace(continuation, **changes))
+    return record
 
 
 OTHER_PYTHON = b"V\x03\x02"
@@ -539,18 +541,20 @@ OTHER_PYTHON = b"V\x03\x02"
 
 @pytest.mark.parametrize("compacts", [False, True])
 @pytest.mark.usefixtures("soon")
-def test_code_of_another_python_is_not_loaded(module: Module, replayed: list[int], compacts: bool) -> None:
-    space = Space()
+def test_code_of_another_python_is_not_loaded(
+    where: str, monkeypatch: pytest.MonkeyPatch, module: Module, replayed: list[int], compacts: bool
+) -> None:
     flow = module(FLOW)
-    with opened(MemoryStore(space), flow) as engine:
+    with monkeypatch.context() as patch, opened(where, flow) as engine:
+        patch.setattr(scheduler, "LINGER", 0)
         engine.start(flow(compacts), id="r")
         engine.until_idle()
-        eventually(lambda: kept(space) is not None)
-    continuation = kept(space)
+        eventually(lambda: kept(where) is not None)
+    continuation = kept(where)
     assert continuation is not None
-    change(space, replace(continuation, payload=OTHER_PYTHON + continuation.payload[1:]))
+    change(where, packed(continuation, payload=OTHER_PYTHON + continuation.payload[1:]))
     replayed.clear()
-    with opened(MemoryStore(space), flow) as engine:
+    with opened(where, flow) as engine:
         run = engine.run("r")
         run.send("nudge")
         run.send("answer", "yes")
@@ -562,32 +566,29 @@ def test_code_of_another_python_is_not_loaded(module: Module, replayed: list[int
             assert run.result(TOO_LONG) == "yes"
             assert replayed == [10]
     if compacts:
-        change(space, continuation)
-        with opened(MemoryStore(space), flow) as engine:
+        change(where, packed(continuation))
+        with opened(where, flow) as engine:
             assert engine.run("r").result(TOO_LONG) == "yes"
 
 
-def test_a_continuation_that_is_damaged_or_gone_is_told(module: Module) -> None:
-    space = Space()
+def test_a_continuation_that_is_damaged_or_gone_is_told(where: str, module: Module) -> None:
     flow = module(FLOW)
-    with opened(MemoryStore(space), flow) as engine:
+    with opened(where, flow) as engine:
         engine.start(flow(True), id="r")
         engine.until_idle()
-    store = MemoryStore(space)
-    with store.view() as view:
+    with reading(where) as view:
         data = view.get(keys.continuation("r"))
     assert data is not None
     for damage, told in ((data[:-1] + b"?", "does not fit its checksum"), (None, "the continuation is missing")):
-        key = keys.continuation("r")
-        store.commit([Batch(deletes=[key])] if damage is None else [Batch(puts=[(key, damage)])])
-        with opened(MemoryStore(space), flow) as engine:
+        change(where, damage)
+        with opened(where, flow) as engine:
             engine.run("r").send("nudge")
             engine.until_idle()
             described = engine.run("r").describe()
             assert described.status == "blocked"
             assert told in described.reason
-    store.commit([Batch(puts=[(keys.continuation("r"), data)])])
-    with opened(MemoryStore(space), flow) as engine:
+    change(where, data)
+    with opened(where, flow) as engine:
         engine.run("r").send("answer", "yes")
         assert engine.run("r").result(TOO_LONG) == "yes"
 
@@ -621,18 +622,17 @@ def fails_after() -> Any:
     return first, (yield Save(may_fail, "late", retry=policy))
 
 
-def test_a_retry_goes_on_from_the_continuation_where_the_failure_lies_behind_it(mended: set[str]) -> None:
-    space = Space()
-    with opened(MemoryStore(space), fails_after) as engine:
+def test_a_retry_goes_on_from_the_continuation_where_the_failure_lies_behind_it(where: str, mended: set[str]) -> None:
+    with opened(where, fails_after) as engine:
         run = engine.start(fails_after(), id="r")
         assert run.wait(TOO_LONG) == "failed"
         assert attempts == ["late", "late"]
-        assert kept(space) is not None
+        assert kept(where) is not None
         run.retry()
         assert run.wait(TOO_LONG) == "failed"
         assert attempts == ["late"] * 4
     mended.add("late")
-    with opened(MemoryStore(space), fails_after) as engine:
+    with opened(where, fails_after) as engine:
         engine.run("r").retry()
         assert engine.run("r").result(TOO_LONG) == (text(2), "late")
 
@@ -666,14 +666,13 @@ def test_a_retry_of_what_failed_before_a_history_was_deleted_is_refused(mended: 
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_retry_that_goes_back_behind_a_continuation_drops_it(mended: set[str]) -> None:
-    space = Space()
-    with opened(MemoryStore(space), fails_before) as engine:
+def test_a_retry_that_goes_back_behind_a_continuation_drops_it(where: str, mended: set[str]) -> None:
+    with opened(where, fails_before) as engine:
         run = engine.start(fails_before(False, 50), id="r")
         assert run.wait(TOO_LONG) == "failed"
-        assert kept(space) is not None
+        assert kept(where) is not None
     mended.add("early")
-    with opened(MemoryStore(space), fails_before) as engine:
+    with opened(where, fails_before) as engine:
         engine.run("r").retry()
         assert engine.run("r").result(TOO_LONG) == "mended"
     assert attempts == ["early"] * 2
@@ -717,20 +716,19 @@ def test_a_fault_in_keeping_blocks_the_run_and_no_other(monkeypatch: pytest.Monk
 
 @pytest.mark.usefixtures("soon")
 def test_where_a_state_cannot_be_entered_the_history_is_replayed(
-    monkeypatch: pytest.MonkeyPatch, replayed: list[int]
+    where: str, monkeypatch: pytest.MonkeyPatch, replayed: list[int]
 ) -> None:
-    space = Space()
-    with opened(MemoryStore(space), steps) as engine:
+    with opened(where, steps) as engine:
         engine.start(steps(50), id="r")
         engine.until_idle()
-        eventually(lambda: kept(space) is not None)
+        eventually(lambda: kept(where) is not None)
     replayed.clear()
 
     def fails(*args: Any) -> Any:
         raise Stale("it cannot be entered again")
 
     monkeypatch.setattr("continuum.engine.keeping.keeper.resume", fails)
-    with opened(MemoryStore(space), steps) as engine:
+    with opened(where, steps) as engine:
         engine.run("r").send("answer", "yes")
         assert engine.run("r").result(TOO_LONG) == (sum(len(text(n)) for n in range(50)), "yes")
     assert replayed == [50]

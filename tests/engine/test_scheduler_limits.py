@@ -107,7 +107,6 @@ def left_over(pairs: list[tuple[bytes, bytes]]) -> list[bytes]:
 # How many at a time
 
 
-@pytest.mark.every_store
 def test_no_more_steps_are_under_way_than_the_limit_allows_and_all_get_their_turn(
     open_engine: OpenEngine, where: str, desk: Desk
 ) -> None:
@@ -176,7 +175,6 @@ def start_in_line(engine: Engine, desk: Desk, lines: Any, names: str) -> list[Ru
     return runs
 
 
-@pytest.mark.every_store
 def test_runs_are_served_in_the_order_in_which_they_came(open_engine: OpenEngine, desk: Desk, lines: Any) -> None:
     with open_engine(lines) as engine:
         runs = start_in_line(engine, desk, lines, "abcde")
@@ -211,7 +209,6 @@ def test_nobody_is_at_work_for_those_in_line(
     assert 5 <= len(looks) <= 20
 
 
-@pytest.mark.every_store
 def test_a_run_in_line_can_be_cancelled_and_the_next_gets_its_turn(
     open_engine: OpenEngine, where: str, desk: Desk, lines: Any
 ) -> None:
@@ -300,7 +297,6 @@ def test_between_attempts_a_step_has_no_slot(open_engine: OpenEngine, desk: Desk
     assert desk.begun == ["a", "b", "a"]
 
 
-@pytest.mark.every_store
 def test_a_step_of_a_run_that_was_taken_up_again_is_first(
     open_engine: OpenEngine, where: str, desk: Desk, lines: Any
 ) -> None:
@@ -580,7 +576,6 @@ def test_runs_in_line_are_called_by_the_next_worker(open_engine: OpenEngine, whe
 # Runs
 
 
-@pytest.mark.every_store
 def test_as_many_runs_begin_as_the_limit_allows_and_the_others_are_pending(open_engine: OpenEngine, where: str) -> None:
     @workflow(limit=Limit(2))
     def counted(name: str) -> Any:
@@ -600,7 +595,6 @@ def test_as_many_runs_begin_as_the_limit_allows_and_the_others_are_pending(open_
     assert left_over(dump(where)) == []
 
 
-@pytest.mark.every_store
 @pytest.mark.parametrize("how", ["cancel", "cancel before", "deadline", "failure", "continue", "client"])
 def test_a_runs_slot_comes_back_however_it_ends(open_engine: OpenEngine, where: str, how: str) -> None:
     @workflow
@@ -652,7 +646,6 @@ def test_a_run_whose_deadline_passes_in_line_is_timed_out_there(open_engine: Ope
     assert len(left_over(dump(where))) == 2, "the slot of the first run"
 
 
-@pytest.mark.every_store
 def test_what_ends_while_nobody_works_gives_its_slot_and_its_place_back(open_engine: OpenEngine, where: str) -> None:
     @workflow(limit=Limit(1))
     def counted() -> Any:

@@ -142,7 +142,6 @@ def test_a_step_that_exits_fails_and_nothing_else_does(open_engine: OpenEngine, 
         assert isinstance(caught.value.__cause__, SystemExit)
 
 
-@pytest.mark.every_store
 def test_retry_goes_on_from_the_step_that_failed_and_repeats_no_earlier_one(open_engine: OpenEngine) -> None:
     calls: list[str] = []
     flaky = Flaky(1)
@@ -166,7 +165,6 @@ def test_retry_goes_on_from_the_step_that_failed_and_repeats_no_earlier_one(open
         assert positions == ["0", "1", "2"]
 
 
-@pytest.mark.every_store
 def test_retry_by_a_client_is_carried_out_by_the_next_worker(open_engine: OpenEngine) -> None:
     flaky = Flaky(1)
 
@@ -420,7 +418,6 @@ def test_a_result_that_cannot_be_recorded_is_not_made_again(open_engine: OpenEng
     assert calls == [1]
 
 
-@pytest.mark.every_store
 def test_attempts_are_counted_on_after_a_restart(open_engine: OpenEngine) -> None:
     flaky = Flaky(100)
 

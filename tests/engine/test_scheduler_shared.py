@@ -317,7 +317,6 @@ def start(engine: Engine, *names: str) -> list[Run[Any]]:
     return [engine.start(pays(name), id=name) for name in names]
 
 
-@pytest.mark.every_store
 def test_of_many_runs_one_performs_the_step_and_all_get_its_result(open_engine: OpenEngine, pay: Step) -> None:
     pay.released.clear()
     with open_engine(pays) as engine:
@@ -333,7 +332,6 @@ def test_of_many_runs_one_performs_the_step_and_all_get_its_result(open_engine: 
     assert attempts == [[1], [0]]
 
 
-@pytest.mark.every_store
 def test_the_result_outlives_the_engine(open_engine: OpenEngine, where: str, pay: Step) -> None:
     with open_engine(pays) as engine:
         assert results(start(engine, "a")) == ["paid by a"]

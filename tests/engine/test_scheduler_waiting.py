@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from hosts import opened
 
-from continuum import AsyncEngine, Ensure, Handle, Race, Receive, Retry, Save, Sleep, workflow
-from continuum.errors import RunFailed, RunTimedOut
+from continuum import AsyncEngine, Ensure, Handle, Race, Receive, Retry, Save, Sleep, Workflow, current, workflow
+from continuum.durations import NANOSECONDS
+from continuum.errors import EnsureTimeout, RunFailed, RunTimedOut
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch, Hold, View, Watch
 
@@ -398,3 +400,76 @@ def test_a_run_that_sleeps_in_a_loop_is_woken_each_time() -> None:
             assert trio.current_time() == pytest.approx(50 * HOUR, rel=0.01)
 
     in_virtual_time(scenario)
+
+
+# On every store, by a clock that is set forward while no engine is there
+
+
+def fails_at_first() -> str:
+    if current().attempt == 1:
+        raise ValueError("not yet")
+    return "made"
+
+
+@workflow
+def sleeps_an_hour() -> Any:
+    yield Sleep(HOUR)
+    return "slept"
+
+
+@workflow
+def tries_again_after_an_hour() -> Any:
+    return (yield Save(fails_at_first, retry=Retry(attempts=2, delay=HOUR, max_delay=DAY, jitter=0)))
+
+
+@workflow
+def waits_an_hour_for_an_event() -> Any:
+    return (yield Receive("event", timeout=HOUR, default="none came"))
+
+
+@workflow
+def waits_an_hour_for_a_condition() -> Any:
+    told: list[str] = []
+    yield Handle("event", told.append)
+    try:
+        yield Ensure(lambda: len(told) > 1, timeout=HOUR)
+    except EnsureTimeout:
+        return told
+
+
+@workflow
+def races_with_an_hour() -> Any:
+    return (yield Race(Receive("another"), Sleep(HOUR)))
+
+
+@pytest.mark.parametrize(
+    ("waits", "result"),
+    [
+        (sleeps_an_hour, "slept"),
+        (tries_again_after_an_hour, "made"),
+        (waits_an_hour_for_an_event, "none came"),
+        (waits_an_hour_for_a_condition, ["sent"]),
+        (races_with_an_hour, (1, None)),
+    ],
+)
+def test_what_is_waited_for_is_due_in_whatever_engine_is_there_then(
+    where: str, waits: Workflow[[], Any], result: object
+) -> None:
+    now = LONG_AGO * NANOSECONDS
+
+    def clock() -> int:
+        return now
+
+    with opened(where, waits, clock=clock) as engine:
+        run = engine.start(waits(), id="r")
+        if waits is waits_an_hour_for_a_condition:
+            run.send("event", "sent")
+        engine.until_idle()
+        assert run.status() == "waiting"
+    for passed, status in ((HOUR - 1, "waiting"), (1, "completed")):
+        now += passed * NANOSECONDS
+        with opened(where, waits, clock=clock) as engine:
+            engine.until_idle()
+            assert engine.run("r").status() == status
+    with opened(where, work=False) as client:
+        assert client.run("r").result() == result

@@ -220,7 +220,6 @@ def store(where: str) -> Iterator[Store]:
     made.close()
 
 
-@pytest.mark.every_store
 def test_a_prefix_reaches_to_its_last_key_and_no_further(store: Store) -> None:
     inside = [b"a", *(b"a" + b"\xff" * count for count in range(1, 500, 50))]
     store.commit([Batch(puts=[(key, b"") for key in [*inside, b"b", b"Z\xff"]])])
@@ -229,7 +228,6 @@ def test_a_prefix_reaches_to_its_last_key_and_no_further(store: Store) -> None:
         assert [key for key, _ in view.scan(b"a", reverse=True)] == inside[::-1]
 
 
-@pytest.mark.every_store
 def test_a_name_is_held_by_one_handle_until_it_lets_go(where: str) -> None:
     first, second = open_store(where), open_store(where)
     hold = first.hold("a name/ä")
@@ -247,7 +245,6 @@ def test_a_name_is_held_by_one_handle_until_it_lets_go(where: str) -> None:
     first.close()
 
 
-@pytest.mark.every_store
 def test_a_commit_that_says_so_wakes_other_handles(where: str) -> None:
     first, second = open_store(where), open_store(where)
     woken = threading.Event()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import selectors
 import signal
 import subprocess
 import threading
@@ -601,6 +602,30 @@ def test_where_nothing_is_told_it_is_found_by_looking(open_it: Open, ask: Any, m
     bell, other = Bell(open_it()), open_it()
     other.commit([put(b"a", notify=True)])
     eventually(lambda: bell.count >= 1)
+
+
+def test_who_cannot_listen_any_more_says_so_once_tries_again_now_and_then_and_ends_when_closed(
+    store: PostgresStore, ask: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pauses: list[float] = []
+
+    class Selector(selectors.DefaultSelector):
+        def select(self, timeout: float | None = None) -> Any:
+            pauses.append(timeout or 0.0)
+            return super().select(timeout)
+
+    monkeypatch.setattr(selectors, "DefaultSelector", Selector)
+    others = set(threading.enumerate())
+    Bell(store)
+    (listener,) = set(threading.enumerate()) - others
+    ask("DROP SCHEMA {} CASCADE")
+    end_sessions(ask)
+    eventually(lambda: 0.16 in pauses)
+    assert pauses[pauses.index(0.02) :][:4] == [0.02, 0.04, 0.08, 0.16]
+    assert caplog.text.count("nobody tells of commits") == 1
+    store.close()
+    listener.join(TOO_LONG)
+    assert not listener.is_alive()
 
 
 # What stands in the database

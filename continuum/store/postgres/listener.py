@@ -40,6 +40,8 @@ class Listener:
         self._writer = writer
         self._wake = wake
         self._others = sql.SQL(OTHERS).format(schema=sql.Identifier(address.schema)).as_bytes()
+        self._hears = True  # or did up to now
+        self._pause = FIRST_PAUSE  # before the next attempt
         self._stopper, self._stopped = socket.socketpair()
         threading.Thread(target=self._run, name="continuum-listener", daemon=True).start()
 
@@ -49,26 +51,34 @@ class Listener:
             self._stopper.send(b"\0")
 
     def _run(self) -> None:
-        pause, stopped = FIRST_PAUSE, False
+        stopped = False
         with self._stopper, self._stopped, selectors.DefaultSelector() as selector:
             selector.register(self._stopped, selectors.EVENT_READ)
             while not stopped:
                 try:
-                    link = connect(self._address, self._durability)
-                except psycopg.Error:
-                    stopped = bool(selector.select(pause))
-                    pause = min(2 * pause, LONGEST_PAUSE)
-                    continue
-                pause, descriptor = FIRST_PAUSE, link.fileno()
-                selector.register(descriptor, selectors.EVENT_READ)
-                try:
-                    stopped = self._listen(link, selector)
+                    stopped = self._attend(selector)
                 except psycopg.Error as error:
-                    text = self._address.without_secrets(" ".join(str(error).split()))
-                    logger.warning("nobody tells of commits to %s any more: %s", self._address.location, text)
-                finally:
-                    selector.unregister(descriptor)  # by number: a lost connection has none
-                    part(link)
+                    self._complain(error)
+                    stopped = bool(selector.select(self._pause))
+                    self._pause = min(2 * self._pause, LONGEST_PAUSE)
+
+    def _complain(self, error: psycopg.Error) -> None:
+        """Tell of that, if it is news."""
+        if self._hears:
+            text = self._address.without_secrets(" ".join(str(error).split()))
+            logger.warning("nobody tells of commits to %s any more: %s", self._address.location, text)
+        self._hears = False
+
+    def _attend(self, selector: selectors.BaseSelector) -> bool:
+        """Listen over a connection of its own; True when it was stopped. Raises psycopg's errors."""
+        link = connect(self._address, self._durability)
+        descriptor = link.fileno()
+        selector.register(descriptor, selectors.EVENT_READ)
+        try:
+            return self._listen(link, selector)
+        finally:
+            selector.unregister(descriptor)  # by number: a lost connection has none
+            part(link)
 
     def _listen(self, link: Link, selector: selectors.BaseSelector) -> bool:
         """Wait on the connection; True when it was stopped."""
@@ -77,6 +87,7 @@ class Listener:
         known = None
         while True:
             found = link.execute(self._others, [self._writer.id]).fetchone()
+            self._hears, self._pause = True, FIRST_PAUSE
             if self._told(link) or found != known:  # what was told beside the answer is not waited for again
                 known = found
                 self._wake()

@@ -13,7 +13,7 @@ import psycopg
 from continuum.errors import ContinuumError, StoreClosed, StoreError, StoreFull
 from continuum.store.postgres.address import Address
 
-__all__ = ["Attempts", "explain"]
+__all__ = ["FIRST_PAUSE", "LONGEST_PAUSE", "Attempts", "explain"]
 
 logger = logging.getLogger("continuum.store")
 
@@ -21,7 +21,8 @@ PASSING: Final = ("08", "40001", "40P01", "53200", "53300", "55P03", "57014", "5
 """How the SQLSTATEs begin after which the same may go well: lost connections, restarts, deadlocks, timeouts."""
 
 FIRST_PAUSE: Final = 0.02
-LONGEST_PAUSE: Final = 2.0
+LONGEST_PAUSE: Final = 1.0
+"""Seconds between two attempts, at the most. Who has a lock is missed for no longer once the server is there."""
 
 
 def explain(error: psycopg.Error, address: Address) -> ContinuumError:

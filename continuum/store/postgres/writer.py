@@ -31,7 +31,7 @@ from continuum.store.postgres import schema
 from continuum.store.postgres.address import Address
 from continuum.store.postgres.arrays import Flags, Numbers
 from continuum.store.postgres.links import Link, connect, part
-from continuum.store.postgres.trouble import Attempts
+from continuum.store.postgres.trouble import LONGEST_PAUSE, Attempts
 from continuum.store.postgres.waves import Wave, locks
 
 __all__ = ["PostgresHold", "Writer", "channel"]
@@ -298,6 +298,8 @@ class Writer:
 
 class PostgresHold:
     """A name taken (see :class:`continuum.store.protocol.Hold`)."""
+
+    lapse = 2 * LONGEST_PAUSE
 
     def __init__(self, writer: Writer, name: str) -> None:
         self._writer = writer
