@@ -317,7 +317,7 @@ class Worklist:
         if not self.takes(record):
             return (self._forward(view, record, ready), None) if ready else None
         batch = Batch([(keys.claim(run_id), held), self._ledger.unchanged(view, run_id)], deletes=ready)
-        if is_laid_aside(state):
+        if is_laid_aside(state) or _is_delayed(record, state, look.now):
             return (batch, None) if ready else None
         crashes = state.crashes
         if not look.dares(crashes):
@@ -579,3 +579,9 @@ class Worklist:
         self._ledger.put_message(batch, address.run_id, Message("cancel", reason=reason), stamp)
         self._ledger.put_ready(batch, address, stamp)
         batch.notify = True
+
+
+def _is_delayed(record: RunRecord, state: RunState, now: int) -> bool:
+    """Whether the run is to begin later, whatever came for it: one that is in line wakes for its deadline alone."""
+    wake = state.wake
+    return state.status is Status.PENDING and wake is not None and wake > now and wake != record.deadline

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 from hosts import opened
 
-from continuum import AsyncEngine, Ensure, Handle, Race, Receive, Retry, Save, Sleep, Workflow, current, workflow
+from continuum import AsyncEngine, Ensure, Handle, Race, Receive, Retry, Save, Send, Sleep, Workflow, current, workflow
 from continuum.durations import NANOSECONDS
 from continuum.errors import EnsureTimeout, RunFailed, RunTimedOut
 from continuum.store.memory import MemoryStore, Space
@@ -364,6 +364,35 @@ def test_a_delayed_run_starts_when_it_is_due() -> None:
             await early.result()
             await trio.sleep(2 * DAY)
         assert [round(at / DAY, 2) for at in begun] == [1, 2]
+
+    in_virtual_time(scenario)
+
+
+def test_events_do_not_begin_a_delayed_run_before_it_is_due() -> None:
+    @workflow
+    def listens() -> Any:
+        begun = trio.current_time()
+        return begun, (yield Receive("word")), (yield Receive("word"))
+
+    @workflow
+    def sends() -> Any:
+        yield Send("late", "word", "two")
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(listens, sends) as engine:
+            run = await engine.start(listens(), id="late", delay=DAY)
+            await run.send("word", "one")
+            await (await engine.start(sends())).result()
+            await trio.sleep(DAY / 2)
+            assert await run.status() == "pending"
+            begun, *words = await run.result()
+            assert (round(begun / DAY, 2), words) == (1, ["one", "two"])
+            run = await engine.start(listens(), delay=DAY, timeout=2 * DAY)
+            await run.send("word", "one")
+            await run.send("word", "two")
+            begun, *words = await run.result()
+            assert (round(begun / DAY, 2), words) == (2, ["one", "two"])
 
     in_virtual_time(scenario)
 
