@@ -18,6 +18,7 @@ from zlib import crc32
 
 import pytest
 from hosts import OpenEngine, opened
+from nursery import Nursery, nursery
 from servers import URL_VARIABLE, Server, new_schema, pick, serving
 
 import continuum
@@ -57,6 +58,13 @@ def runs(request: pytest.FixtureRequest) -> int:
     """How many runs there are where workers are killed."""
     count: int = request.config.getoption("--runs")
     return count
+
+
+@pytest.fixture(scope="session")
+def born() -> Iterator[Nursery]:
+    """Where processes come from that need not be started for the sake of it."""
+    with nursery() as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nursery import Nursery
 from projects import Project
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
-    return Project(tmp_path)
+def project(tmp_path: Path, born: Nursery) -> Project:
+    return Project(tmp_path, born)
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""The command line as its users have it: commands in processes of their own, in a project of their own."""
+"""The command line as its users have it: commands in processes of their own, in a project of their own.
+
+Those that end by themselves are born in a nursery, unless they are given an environment of their own: it may be about
+how Python starts. Those that go on beside a test are started.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from nursery import Nursery
 
 import continuum
 
@@ -91,8 +97,9 @@ if __name__ == "__main__":
 class Project:
     """A directory with ``flows.py`` in it, and the command ``continuum`` with the store ``store`` there."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, born: Nursery) -> None:
         self.path = path
+        self.born = born
         self.temp = path / "temp"
         self.temp.mkdir()
         self.write("flows.py", FLOWS)
@@ -117,7 +124,10 @@ class Project:
 
     def __call__(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command to its end."""
-        return self.python("-m", "continuum", *arguments, env={**self.environment, **(env or {})})
+        command = ["-m", "continuum", *arguments]
+        if env:
+            return self.python(*command, env={**self.environment, **env})
+        return self.born.run(command, cwd=self.path, env=self.environment, timeout=SAFETY)
 
     def work(self) -> None:
         """Execute all that can be executed now."""

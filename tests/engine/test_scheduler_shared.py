@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -398,15 +399,19 @@ def test_a_key_that_failed_for_good_goes_to_the_next(open_engine: OpenEngine, pa
 
 def test_between_attempts_the_key_is_held(open_engine: OpenEngine, pay: Step) -> None:
     pay.failures = 1
+    now = time.time_ns()
 
     @workflow
     def persists(who: str) -> Any:
-        return (yield Save(pay, who, once="order 1", retry=Retry(3, delay=0.2, jitter=0)))
+        return (yield Save(pay, who, once="order 1", retry=Retry(3, delay=HOUR, max_delay=HOUR, jitter=0)))
 
-    with open_engine(persists) as engine:
+    with open_engine(persists, clock=lambda: now) as engine:
         first = engine.start(persists("a"), id="a")
         eventually(lambda: pay.calls and first.status() == "waiting")
         second = engine.start(persists("b"), id="b")
+        until_waiting(second)
+        now += HOUR * 1_000_000_000
+        first.send("look at the clock")
         assert results([first, second]) == ["paid by a"] * 2
     assert pay.calls == ["a", "a"]
 
