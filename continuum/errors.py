@@ -34,7 +34,7 @@
   * :exc:`EnsureTimeout` (TimeoutError)
   * :exc:`CompensationFailed`
   * :exc:`CompactRefused`: the history cannot be deleted here, since no continuation can be kept
-  * :exc:`UnpicklableError`: stands for an error whose type could not be recorded
+  * :exc:`UnpicklableError`: stands for an error whose type could not be recorded, or is not here
   * :exc:`ReplayMismatch`: code and journal disagree (the deployer's fault)
   * :exc:`StoreError`: the disk's fault, or another program's
 
@@ -290,7 +290,7 @@ class CompactRefused(ContinuumError):
 
 
 class UnpicklableError(ContinuumError):
-    """Stands for an error that could not be recorded as it was, not even its type.
+    """Stands for an error that could not be recorded as it was, not even its type, or whose type is not here.
 
     `type_name` and `message` are what is known of it.
     """

@@ -10,7 +10,7 @@ from continuum.description import Description, HistoryStep, Kept, describe, desc
 from continuum.durations import Duration
 from continuum.errors import RunFailed
 from continuum.journal import MARKS, Failure
-from continuum.store.ends import outcome_of
+from continuum.store.ends import told_outcome
 from continuum.store.ledger import HistoryRow
 from continuum.store.preview import preview
 
@@ -44,11 +44,12 @@ class AsyncRun(Generic[T_co]):
     async def result(self, timeout: Duration | None = None) -> T_co:
         """Wait until the run has ended, and give its result; `timeout` is seconds, a timedelta or text.
 
-        Raises RunFailed (the workflow's own exception is its cause), RunCancelled, RunReverted,
-        RunTimedOut, or TimeoutError if it has not ended in time; then it goes on all the same.
+        Raises RunFailed (the workflow's own exception is its cause, or an UnpicklableError where its class
+        cannot be imported), RunCancelled, RunReverted, RunTimedOut, or TimeoutError if it has not ended in time;
+        then it goes on all the same.
         """
         end = await self._client.wait_for_end(self.id, timeout)
-        outcome = outcome_of(self._client.ledger.codec, self.id, end)
+        outcome = told_outcome(self._client.ledger.codec, self.id, end)
         if isinstance(outcome, Failure):
             if isinstance(outcome.error, RunFailed) and outcome.error.traceback:
                 # Only here: the text of a failed parent's traceback has that of the child in it already.

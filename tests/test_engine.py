@@ -31,7 +31,7 @@ from continuum import (
     Workflow,
     workflow,
 )
-from continuum.errors import RunFailed
+from continuum.errors import RunFailed, UnpicklableError
 
 
 @dataclass(frozen=True)
@@ -242,6 +242,45 @@ def test_a_workflow_whose_own_result_cannot_be_loaded_fails(open_engine: OpenEng
         with pytest.raises(RunFailed, match="result of the workflow: it was pickled but cannot be loaded again"):
             run.result(TOO_LONG)
         assert run.status() == "failed"
+
+
+def test_who_has_not_the_class_of_an_error_is_told_of_the_failure_all_the_same(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise Refused("ada", why="no reason")
+
+    @workflow
+    def refuses() -> Any:
+        yield Save(refuse)
+
+    with open_engine(refuses) as engine:
+        engine.start(refuses(), id="r").wait(TOO_LONG)
+    monkeypatch.delattr(f"{__name__}.Refused")
+    with open_engine(work=False) as client:
+        with pytest.raises(RunFailed, match="ada was refused") as caught:
+            client.run("r").result(TOO_LONG)
+        assert "in refuse" in caught.value.traceback
+        cause = caught.value.__cause__
+        assert isinstance(cause, UnpicklableError)
+        assert cause.type_name == f"{__name__}.Refused"
+        assert cause.message == "ada was refused: no reason"
+        assert "Can't get attribute 'Refused'" in cause.__notes__[0]
+
+
+def test_who_has_not_the_class_of_a_result_is_told_which_run_has_it(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @workflow
+    def gives() -> Any:
+        return [(yield Save(Point, 1, 2.0))]
+
+    with open_engine(gives) as engine:
+        engine.start(gives(), id="r").wait(TOO_LONG)
+    monkeypatch.delattr(f"{__name__}.Point")
+    with open_engine(work=False) as client, pytest.raises(AttributeError, match="Point") as caught:
+        client.run("r").result(TOO_LONG)
+    assert caught.value.__notes__ == ["The result of run 'r' cannot be loaded here; the run itself is completed."]
 
 
 def test_what_is_published_cannot_be_read_back_before_and_can_after_it_ended(open_engine: OpenEngine) -> None:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any, Final
 from zlib import crc32
 
-from continuum.errors import CorruptRecord, PayloadTooLarge, UnpicklableValue, UnsupportedRecord
+from continuum.errors import CorruptRecord, PayloadTooLarge, UnpicklableError, UnpicklableValue, UnsupportedRecord
 from continuum.journal import Entry, Failure, Kind, Outcome, Value
 from continuum.store.culprit import explain
 from continuum.store.exceptions import keep_tracebacks, set_recorded, summarize, traceback_of
@@ -181,6 +181,20 @@ class Codec:
             raise CorruptRecord("a recorded error is no error")
         set_recorded(error, parts.summary.traceback)
         return error
+
+    def told_error(self, payload: bytes) -> BaseException:
+        """As :meth:`decode_error`; an UnpicklableError for one that cannot be loaded here. Raises CorruptRecord."""
+        try:
+            return self.decode_error(payload)
+        except CorruptRecord:
+            raise
+        except Exception as problem:
+            summary = split(payload).summary
+            assert summary is not None, "decode_error has seen it"
+            error = UnpicklableError(summary.type, summary.message)
+            error.add_note(f"The error itself cannot be loaded here: {type(problem).__name__}: {problem}")
+            set_recorded(error, summary.traceback)
+            return error
 
     def traceback(self, payload: bytes) -> str:
         """The text of a recorded error's traceback, without loading the error; empty for a value."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from continuum.errors import Cancelled, RunCancelled, RunEnded, RunFailed, RunReverted, RunTimedOut
 from continuum.journal import Failure, Outcome, Status, Value
 from continuum.store.codec import Codec
 from continuum.store.records import RunEnd
 
-__all__ = ["end_of", "outcome_of"]
+__all__ = ["end_of", "outcome_of", "told_outcome"]
 
 
 def end_of(codec: Codec, status: Status, outcome: Outcome) -> RunEnd:
@@ -23,10 +25,29 @@ def end_of(codec: Codec, status: Status, outcome: Outcome) -> RunEnd:
 
 
 def outcome_of(codec: Codec, run_id: str, end: RunEnd) -> Outcome:
-    """What a waiter gets: the result, or the error that says how the run ended, with its cause."""
+    """What a workflow that waits gets: the result, or the error that says how the run ended, with its cause.
+
+    Raises what loading raises.
+    """
+    return _outcome(codec, run_id, end, codec.decode_error)
+
+
+def told_outcome(codec: Codec, run_id: str, end: RunEnd) -> Outcome:
+    """What a waiter gets who records nothing, and need not have the code: a cause may be one that stands for it.
+
+    Raises what loading a result raises.
+    """
+    try:
+        return _outcome(codec, run_id, end, codec.told_error)
+    except Exception as error:
+        error.add_note(f"The result of run {run_id!r} cannot be loaded here; the run itself is {end.status}.")
+        raise
+
+
+def _outcome(codec: Codec, run_id: str, end: RunEnd, load_error: Callable[[bytes], BaseException]) -> Outcome:
     if not end.failed:
         return Value(codec.decode(end.payload), end.payload)
-    cause = codec.decode_error(end.payload) if end.payload else None
+    cause = load_error(end.payload) if end.payload else None
     error: RunEnded
     match end.status:
         case Status.CANCELLED:

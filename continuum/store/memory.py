@@ -122,8 +122,8 @@ def _check_keys(batch: Batch) -> None:
 class MemoryStore:
     """A store in memory, gone with the process. Handles given the same `space` share what is in it.
 
-    One object may be given to several engines; a watcher is therefore woken by every commit with
-    `notify`, those through its own handle included.
+    One object may be given to several engines, at a time or one after the other: each works on a handle of its
+    own. A watcher is woken by every commit with `notify`, those through its own handle included.
     """
 
     def __init__(self, space: Space | None = None) -> None:
@@ -160,6 +160,11 @@ class MemoryStore:
             if name in self._space.holds:
                 return None
             return self._space.holds.setdefault(name, MemoryHold(self._space, self, name))
+
+    def another(self) -> MemoryStore:
+        """Another handle to the same store. Raises StoreClosed if this one is closed."""
+        self._check_open()
+        return MemoryStore(self._space)
 
     def close(self) -> None:
         self._closed = True

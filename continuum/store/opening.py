@@ -28,6 +28,7 @@ _guard = threading.Lock()
 def open_store(where: str | os.PathLike[str] | Store, *, durability: str = "power", create: bool = True) -> Store:
     """The store at a path, at a URL, or the one given.
 
+    A store that is given is closed with what it was given to; of a MemoryStore that has a handle of its own.
     ``lmdb:///absolute/path`` is the same as the path. ``memory://`` is a new store in memory, and
     ``memory://name`` the one of that name in this process. ``postgresql://user@host/database`` is a
     schema of a database, ``continuum`` unless the URL ends with ``?schema=name``. Raises BadValue for
@@ -65,7 +66,7 @@ def without_secrets(where: str) -> str:
 def _given(where: Store) -> Store:
     if not all(callable(getattr(where, name, None)) for name in ("view", "commit", "watch", "hold")):
         raise BadValue(f"a store is a path, a URL or a Store, not {where!r}")
-    return where
+    return where.another() if type(where) is MemoryStore else where
 
 
 def _path(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from continuum.errors import BadValue, StoreError, UnsupportedStore
+from continuum.errors import BadValue, StoreClosed, StoreError, UnsupportedStore
 from continuum.store import Batch, LmdbStore, MemoryStore, Store, open_store
 from continuum.store.opening import without_secrets
 
@@ -54,9 +54,21 @@ def test_memory_is_shared_by_name(path: str) -> None:
     assert read(open_store("memory://")) is None
 
 
-def test_a_store_is_passed_through() -> None:
-    store = MemoryStore()
+def test_a_store_is_passed_through(path: str) -> None:
+    store = LmdbStore(path)
     assert open_store(store) is store
+    store.close()
+
+
+def test_a_store_in_memory_outlives_what_it_is_given_to() -> None:
+    store = MemoryStore()
+    one, two = open_store(store), open_store(store)
+    one.commit([Batch(puts=[(b"k", b"v")])])
+    one.close()
+    assert read(two) == read(store) == b"v"
+    store.close()
+    with pytest.raises(StoreClosed):
+        open_store(store)
 
 
 def test_options_reach_lmdb(path: str) -> None:
