@@ -1,8 +1,13 @@
-"""A pool of plain threads for steps, fed by one queue.
+"""A pool of plain threads for steps, fed by one line.
 
 Threads are daemons, made when needed, and reused. One that is stuck in a step can be *abandoned*:
 another takes its place, and the interpreter's exit never waits for it. When it comes back after all it
 rejoins, and if that makes one too many, some thread is let go.
+
+Waking a thread costs more than most steps, and many that are awake take the interpreter from each other. So
+at most one is on its way to the line at any moment: before a thread begins a job it calls another one, if there
+is more, and after it takes the next job itself. Steps that wait all run side by side, and a burst of
+steps that never wait is done by one thread or two.
 
 All counting is done by the owner, on one thread; the workers themselves count nothing, so there is
 no lock and no race. It knows nothing of steps: a job is whatever `run` takes, and `run` must not raise.
@@ -11,6 +16,7 @@ no lock and no race. It knows nothing of steps: a job is whatever `run` takes, a
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
 from queue import SimpleQueue
@@ -27,7 +33,9 @@ class Threads(Generic[J]):
     def __init__(self, run: Callable[[J], None], size: int) -> None:
         self._run = run
         self._size = size
-        self._jobs: SimpleQueue[J | None] = SimpleQueue()
+        self._line: deque[J] = deque()
+        self._calls: SimpleQueue[bool] = SimpleQueue()  # to the line; False lets the thread go that gets it
+        self._coming = False  # a thread is on its way to the line
         self._busy = 0
         self._members = 0
         self._living = 0
@@ -38,7 +46,9 @@ class Threads(Generic[J]):
         self._busy += 1
         if self._busy > self._members:
             self._grow()
-        self._jobs.put(job)
+        self._line.append(job)
+        if not self._coming:
+            self._call()
 
     def done(self) -> None:
         """A job came back; its thread is free."""
@@ -71,11 +81,23 @@ class Threads(Generic[J]):
     def _let_go(self) -> None:
         self._members -= 1
         self._living -= 1
-        self._jobs.put(None)
+        self._calls.put(False)
+
+    def _call(self) -> None:
+        self._coming = True
+        self._calls.put(True)
 
     def _work(self) -> None:
-        get, run = self._jobs.get, self._run
-        while (job := get()) is not None:
-            # A copy, so that what a step sets in its context does not reach the next one.
-            copy_context().run(run, job)
-            del job  # an idle thread must not keep a step's arguments alive
+        line, run = self._line, self._run
+        while self._calls.get():
+            self._coming = False  # before it looks: who adds to the line from now on calls again
+            while line:
+                try:
+                    job = line.popleft()
+                except IndexError:  # another thread was faster
+                    break
+                if line and not self._coming:
+                    self._call()
+                # A copy, so that what a step sets in its context does not reach the next one.
+                copy_context().run(run, job)
+                del job  # an idle thread must not keep a step's arguments alive
