@@ -34,6 +34,7 @@ from continuum.engine.sharing import PartOver, Shares
 from continuum.errors import UsageError
 from continuum.journal import Entry, Failure, Kind, Position, RunId, Status, record
 from continuum.store import keys
+from continuum.store.calls import InHand
 from continuum.store.carried import Carried, pack
 from continuum.store.codec import Codec
 from continuum.store.ends import end_of
@@ -166,6 +167,14 @@ class Active:
         if self._batch is None:
             self._batch = Batch([self.fence], [], [])
         return self._batch
+
+    def show(self, hand: InHand) -> None:
+        """Enter the run among those in hand: what it knows, and what it waits for."""
+        hand.runs[self.id] = self.record, frozenset(self.messages)
+        for digest in () if self.shares is None else self.shares.in_line():
+            hand.results.setdefault(digest, []).append(self.id)
+        for digest, place in () if self.slots is None else self.slots.in_line():
+            hand.places.setdefault(digest, {})[place] = self.id
 
     # Gathering
 

@@ -36,6 +36,7 @@ from continuum.engine.timers import Timers
 from continuum.journal import Outcome, Position, RunId
 from continuum.mailbox import Mailbox
 from continuum.stamps import Stamps
+from continuum.store.calls import InHand
 from continuum.store.committer import Committer, Prepared
 from continuum.store.ledger import Ledger
 from continuum.store.limits import Bound, bound_of_workflow
@@ -157,7 +158,7 @@ class Scheduler:
         while not self._stopped:
             self.lease.tick(self._at_work)
             if not self._draining:
-                self._lookout.look(self._room())
+                self._lookout.look(self._room(), self._most())
             if self._landed or self._durable:
                 self.mailbox.wake()
             await self.mailbox.wait(self._patience())
@@ -194,6 +195,14 @@ class Scheduler:
     def look_again(self) -> None:
         """The same on the loop: it is looked before the scheduler can be idle."""
         self._lookout.look_again()
+
+    def in_hand(self) -> InHand:
+        """The runs in memory for which something may come, as they stand just now."""
+        hand = InHand({run_id: (taken.record, frozenset()) for run_id, taken in self._line.items()})
+        for active in self._runs.values():
+            if not active.ended:
+                active.show(hand)
+        return hand
 
     def holds(self, run_id: str) -> bool:
         """Whether the run is in memory: then `settled` will tell of its end."""
@@ -274,8 +283,11 @@ class Scheduler:
 
     # Taking up
 
+    def _most(self) -> int:
+        return self._shared_window if self.lease.in_company else self._window
+
     def _room(self) -> int:
-        return (self._shared_window if self.lease.in_company else self._window) - len(self._busy)
+        return self._most() - len(self._busy)
 
     def _begin_next(self) -> None:
         run_id = next(iter(self._line))
