@@ -168,9 +168,12 @@ class Active:
             self._batch = Batch([self.fence], [], [])
         return self._batch
 
-    def show(self, hand: InHand) -> None:
-        """Enter the run among those in hand: what it knows, and what it waits for."""
-        hand.runs[self.id] = self.record, frozenset(self.messages)
+    def knows(self, number: int) -> bool:
+        """Whether the run has been told of that message, or nothing can be news to it."""
+        return self.ended or number in self.messages
+
+    def stand_in_line(self, hand: InHand) -> None:
+        """Tell in which lines it waits."""
         for digest in () if self.shares is None else self.shares.in_line():
             hand.results.setdefault(digest, []).append(self.id)
         for digest, place in () if self.slots is None else self.slots.in_line():

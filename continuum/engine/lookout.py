@@ -53,6 +53,7 @@ class Lookout:
         self._risks: dict[Active, int] = {}  # runs that may have brought a worker down, and when they were taken up
         self._shied = False  # there are more of these than are taken at a time
         self._poked = True
+        self._added = False  # a run to the queue: it is looked for when there is room
         self.looking = False
         """Whether a look is under way."""
         self.crowded = False
@@ -61,11 +62,15 @@ class Lookout:
     @property
     def idle(self) -> bool:
         """Whether all has been seen."""
-        return not (self.looking or self._poked or self.crowded or self._shied)
+        return not (self.looking or self._poked or self._added or self.crowded or self._shied)
 
     def look_again(self) -> None:
         """Something may be there that was not seen yet."""
         self._poked = True
+
+    def added(self) -> None:
+        """A run may be in the store that nobody has."""
+        self._added = True
 
     def timer_came(self) -> None:
         """The time has come for which a look was planned."""
@@ -103,7 +108,8 @@ class Lookout:
         """
         if self._shied and self._fewer_risks():
             self._poked = True
-        if self.looking or not (self._poked or (self.crowded and room >= max(1, most * WORTH_A_LOOK))):
+        worth_it = room >= max(1, most * WORTH_A_LOOK) if self.crowded else self._added
+        if self.looking or not (self._poked or worth_it):
             return
         look = self._new_look(max(0, room))
         # What came for runs in memory stands in the store's queue behind what was left there.
@@ -111,7 +117,8 @@ class Lookout:
         look.orphans, self._orphans = self._orphans, False
         look.blocked = None if self._blocked is None else set(self._blocked)
         self._ask(look, self._look_into, partial(self._saw, poked=self._poked))
-        self._poked, self.looking, self.crowded = False, True, False
+        self._poked = self._added = self.crowded = False
+        self.looking = True
 
     def _fewer_risks(self) -> bool:
         """Whether one of those runs has got on."""

@@ -126,6 +126,7 @@ class Scheduler:
         self._shared_window = max(SHARED_WINDOW, 2 * concurrency)
         self._runs: dict[RunId, Active] = {}
         self._busy: set[RunId] = set()  # of these, those with something under way
+        self._lined_up: set[Active] = set()  # of these, those that may be in line for a result or a slot
         self._line: dict[RunId, Taken] = {}  # started in this worker's hands, and not begun yet
         self._memory: set[Active] = set()  # those, and those that are just leaving
         self._touched: dict[RunId, Active] = {}  # those that have something to commit or to perform
@@ -197,12 +198,17 @@ class Scheduler:
         self._lookout.look_again()
 
     def in_hand(self) -> InHand:
-        """The runs in memory for which something may come, as they stand just now."""
-        hand = InHand({run_id: (taken.record, frozenset()) for run_id, taken in self._line.items()})
-        for active in self._runs.values():
+        """The runs in memory as they are now, for which something may come."""
+        hand = InHand({**self._line, **self._runs})
+        for active in self._lined_up:
             if not active.ended:
-                active.show(hand)
+                active.stand_in_line(hand)
         return hand
+
+    def added(self) -> None:
+        """A run came into the store that nobody has."""
+        self._lookout.added()
+        self.mailbox.wake()
 
     def holds(self, run_id: str) -> bool:
         """Whether the run is in memory: then `settled` will tell of its end."""
@@ -323,6 +329,7 @@ class Scheduler:
         if active is None or active.ended:  # it is just leaving
             self._lookout.look_again()
             return
+        self._lined_up.discard(active)
         active.batch.deletes.extend(nudge.ready)
         self._intake.deliver(active, nudge.messages, self.clock())
         if active.shares is not None and not active.ended:
@@ -360,6 +367,7 @@ class Scheduler:
         """The command waits for other runs, and holds no slot meanwhile; this one is looked at when it may go on."""
         if self.goes_on(active):
             active.in_flight.discard(position)
+            self._lined_up.add(active)
             self.touch(active)
 
     def block(self, active: Active, reason: str) -> None:
@@ -521,4 +529,5 @@ class Scheduler:
         active.discard()
         self.keeping.forget(active)
         self._memory.discard(active)
+        self._lined_up.discard(active)
         self._lookout.dropped(active)

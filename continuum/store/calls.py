@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from continuum.journal import RunId
 from continuum.store import keys
@@ -22,7 +22,7 @@ from continuum.store.protocol import View
 from continuum.store.records import Message, RunRecord
 from continuum.store.results import Results
 
-__all__ = ["Call", "InHand", "calls", "gather"]
+__all__ = ["Call", "Held", "InHand", "calls", "gather"]
 
 T = TypeVar("T")
 Call: TypeAlias = tuple[RunId, bytes | None]
@@ -71,15 +71,24 @@ def gather(called: Iterator[Call], most: int) -> dict[RunId, list[bytes]]:
     return gathered
 
 
+class Held(Protocol):
+    """A run in a worker's memory, as others see it who look into the store meanwhile."""
+
+    record: RunRecord
+
+    def knows(self, number: int) -> bool:
+        """Whether it has been told of the message of that number, or nothing can be news to it. On any thread."""
+
+
 @dataclass(slots=True)
 class InHand:
-    """The runs that a worker has in memory, as they stand at one moment, and what may call for them.
+    """The runs that a worker has in memory at one moment, and what may call for them.
 
-    `runs` has the messages that each knows of; `results` and `places` tell by their digests for which shared
-    results and at which places in the lines of limits they wait.
+    `results` and `places` tell by their digests for which shared results and at which places in the lines of
+    limits they wait.
     """
 
-    runs: dict[RunId, tuple[RunRecord, frozenset[int]]] = field(default_factory=dict)
+    runs: Mapping[RunId, Held]
     results: dict[bytes, list[RunId]] = field(default_factory=dict)
     places: dict[bytes, dict[bytes, RunId]] = field(default_factory=dict)
 
@@ -94,23 +103,28 @@ class InHand:
 
     def _with_news(self, view: View) -> Iterator[RunId]:
         """Those that have a message which they do not know. Empty inboxes are passed over, and cost nothing."""
-        ids, at = sorted(self.runs), 0
-        while at < len(ids):
-            first = next(view.scan(keys.inboxes(), start=keys.inbox_prefix(ids[at]), limit=1), None)
-            if first is None:
-                return
-            run_id = keys.run_of_inbox(first[0])
-            at = bisect_left(ids, run_id, at)
-            if at < len(ids) and ids[at] == run_id:
-                _, known = self.runs[run_id]
-                if any(keys.number_of(key) not in known for key, _ in view.scan(keys.inbox_prefix(run_id))):
-                    yield run_id
+        ids: Sequence[RunId] = ()
+        found = _first_inbox(view, "")
+        while found is not None:
+            ids = ids or sorted(self.runs)
+            at = bisect_left(ids, found)
+            if at < len(ids) and ids[at] == found:
+                held = self.runs[found]
+                if not all(held.knows(keys.number_of(key)) for key, _ in view.scan(keys.inbox_prefix(found))):
+                    yield found
                 at += 1
+            found = _first_inbox(view, ids[at]) if at < len(ids) else None
 
     def keys_for(self, run_id: RunId, messages: Sequence[tuple[int, Message]]) -> list[bytes]:
         """The keys that called for a run when these messages came."""
-        record, known = self.runs.get(run_id, (None, frozenset()))
-        return [] if record is None else keys_for(record, (number for number, _ in messages if number not in known))
+        held = self.runs.get(run_id)
+        return [] if held is None else keys_for(held.record, (n for n, _ in messages if not held.knows(n)))
+
+
+def _first_inbox(view: View, run_id: str) -> RunId | None:
+    """The first run, from that one on, that has a message in its inbox."""
+    start = keys.inbox_prefix(run_id) if run_id else None
+    return next((keys.run_of_inbox(key) for key, _ in view.scan(keys.inboxes(), start=start, limit=1)), None)
 
 
 def keys_for(record: RunRecord, numbers: Iterable[int]) -> list[bytes]:

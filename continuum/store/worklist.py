@@ -74,6 +74,10 @@ class Taken:
     unfit: str = ""
     error: Exception | None = None
 
+    def knows(self, number: int) -> bool:
+        """Whether that message is among those that it was claimed with."""
+        return any(number == known for known, _ in self.messages)
+
 
 @dataclass(slots=True)
 class Nudge:

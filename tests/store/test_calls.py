@@ -124,7 +124,7 @@ def nudges(look: Look) -> dict[str, Nudge]:
 
 
 def hand_of(taken: Sequence[Taken]) -> InHand:
-    return InHand({each.record.id: (each.record, frozenset()) for each in taken})
+    return InHand({each.record.id: each for each in taken})
 
 
 def test_what_a_look_reads_does_not_grow_with_the_queue(shop: Shop) -> None:
@@ -246,9 +246,8 @@ def test_a_message_that_is_known_calls_nobody(shop: Shop) -> None:
     shop.start(runs(100, "later"))
     for number in range(3):
         shop.send(f"run {number:06}", NOW + number)
-    hand = hand_of(held)
-    hand.runs[RunId("run 000001")] = held[1].record, frozenset({NOW + 1})
-    assert set(nudges(shop.look(worker, 1, hand))) == {"run 000000", "run 000002"}
+    held[1].messages.append((NOW + 1, Message("event", "word")))
+    assert set(nudges(shop.look(worker, 1, hand_of(held)))) == {"run 000000", "run 000002"}
 
 
 def test_messages_to_runs_that_others_have_are_passed_over(shop: Shop) -> None:
