@@ -14,7 +14,7 @@ from continuum.errors import RunCancelled
 from continuum.store.protocol import View
 from continuum.store.worklist import Look, Worklist
 
-pytestmark = [pytest.mark.anyio, pytest.mark.every_store]
+pytestmark = pytest.mark.anyio
 
 WAITING = 300
 

@@ -23,8 +23,6 @@ from continuum.store.results import Share
 from continuum.store.tenure import Roll, Tenure, call_roll, enlist
 from continuum.store.worklist import Look, Nudge, Taken, Worklist
 
-pytestmark = pytest.mark.every_store
-
 NOW = 1_000_000
 WORKLIST = Worklist(LEDGER, Stamps(lambda: NOW), ["default"], lambda label: label.startswith("first"))
 
