@@ -1,7 +1,8 @@
 """Does the time grow with the work? One run ten times as long, or as wide, beside a run of the size.
 
 Each line gives the time for an item in the larger run to that in the smaller one, through a whole engine
-in memory: 1 where it grows linearly, 10 where it grows with the square.
+in memory: 1 where it grows linearly, 10 where it grows with the square. The last line is about many runs, in LMDB:
+a worker finds a backlog of them, and one that is ten times as long; it gives the time for a run.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import anyio
-from measure import inline_step, options, show
+from measure import inline_step, options, show, store
 
 from continuum import All, AsyncEngine, Ensure, Handle, Map, Race, Receive, Save, workflow
 
@@ -90,6 +91,29 @@ async def work(flow: Any, size: int) -> float:
         return time.perf_counter() - began
 
 
+BACKLOG = 1_000
+
+
+async def work_off(path: str, size: int) -> float:
+    """Seconds that a worker takes for so many runs that wait in the store when it comes."""
+    async with (
+        AsyncEngine(path, workflows=[saves], work=False, durability="process") as client,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(size):
+            group.start_soon(client.start, saves(1))
+    async with AsyncEngine(path, workflows=[saves], durability="process") as engine:
+        began = time.perf_counter()
+        await engine.until_idle()
+        return time.perf_counter() - began
+
+
+def backlog(size: int) -> float:
+    """The same, in a store of its own."""
+    with store() as path:
+        return anyio.run(work_off, path, size)
+
+
 def growth(measured: Callable[[int], float], size: int) -> float:
     """The time for an item in the larger run, to that in the smaller one; the best of three each."""
     small, large = (min(measured(each) for _ in range(3)) / each for each in (size, TIMES * size))
@@ -102,6 +126,7 @@ def main() -> None:
     for flow, size in SIZES.items():
         ratio = growth(lambda each, flow=flow: anyio.run(partial(work, flow, each)), size)  # type: ignore[misc]
         results[f"{flow.name}, {TIMES * size:,} to {size:,}, time an item"] = ratio
+    results[f"backlog, {TIMES * BACKLOG:,} to {BACKLOG:,} runs, time a run"] = growth(backlog, BACKLOG)
     show(results, as_json=arguments.json)
 
 

@@ -47,6 +47,9 @@ class Worker(Protocol):
     def poke(self) -> None:
         """Something came into the store."""
 
+    def added(self) -> None:
+        """A run came into the store that nobody has."""
+
     def holds(self, run_id: str) -> bool:
         """Whether the run is in its memory: then it will tell of its end."""
 
@@ -118,7 +121,8 @@ class Client:
             created = await self.ask(plan)
             if created and lacking:
                 logger.warning("run %s waits for %s", record.id, lacking, extra={"run_id": record.id})
-            self.poke()
+            if self.worker is not None:
+                self.worker.added()
         else:  # once it is committed the worker has it, whether or not anyone still waits here
             await self.ask(plan, partial(self._begin, record, claim))
         return AsyncRun(self, record.id)

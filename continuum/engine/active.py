@@ -34,6 +34,7 @@ from continuum.engine.sharing import PartOver, Shares
 from continuum.errors import UsageError
 from continuum.journal import Entry, Failure, Kind, Position, RunId, Status, record
 from continuum.store import keys
+from continuum.store.calls import InHand
 from continuum.store.carried import Carried, pack
 from continuum.store.codec import Codec
 from continuum.store.ends import end_of
@@ -166,6 +167,17 @@ class Active:
         if self._batch is None:
             self._batch = Batch([self.fence], [], [])
         return self._batch
+
+    def knows(self, number: int) -> bool:
+        """Whether the run has been told of that message, or nothing can be news to it."""
+        return self.ended or number in self.messages
+
+    def stand_in_line(self, hand: InHand) -> None:
+        """Tell in which lines it waits."""
+        for digest in () if self.shares is None else self.shares.in_line():
+            hand.results.setdefault(digest, []).append(self.id)
+        for digest, place in () if self.slots is None else self.slots.in_line():
+            hand.places.setdefault(digest, {})[place] = self.id
 
     # Gathering
 

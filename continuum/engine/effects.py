@@ -161,7 +161,7 @@ class Effects:
         except UsageError as error:  # another workflow's run has that id
             self._answer_child(active, request.position, Failure(error))
             return
-        self._scheduler.look_again()
+        self._scheduler.added()
         if not request.awaited:
             self._answer_child(active, request.position, Value(child))
         elif existing is not None and existing.end is not None:

@@ -8,7 +8,7 @@ wait for a time, the worker has a timer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -68,6 +68,12 @@ class Slots:
     def find(self, position: Position) -> _Step | None:
         """The step at that position, if no entry has been recorded for it since it asked."""
         return self._steps.get(position)
+
+    def in_line(self) -> Iterator[tuple[bytes, bytes]]:
+        """The limits for which steps are in line, and their places."""
+        for step in self._steps.values():
+            if step.in_line and step.place is not None:
+                yield step.bound.digest, step.place
 
     def leave_line(self) -> list[TakeSlot]:
         """What is to be asked for again, now that something has come for the run."""

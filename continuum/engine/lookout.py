@@ -31,6 +31,9 @@ __all__ = ["Lookout"]
 RISKS: Final = 8
 """How many runs whose worker died are taken up at a time: when that happens again, few are suspected of it."""
 
+WORTH_A_LOOK: Final = 0.25
+"""Which part of its window has to be free before a worker looks again that has left more in the store."""
+
 PROBATION: Final = NANOSECONDS
 """How long such a run is executed before another one is taken up beside it."""
 
@@ -50,6 +53,7 @@ class Lookout:
         self._risks: dict[Active, int] = {}  # runs that may have brought a worker down, and when they were taken up
         self._shied = False  # there are more of these than are taken at a time
         self._poked = True
+        self._added = False  # a run to the queue: it is looked for when there is room
         self.looking = False
         """Whether a look is under way."""
         self.crowded = False
@@ -58,11 +62,15 @@ class Lookout:
     @property
     def idle(self) -> bool:
         """Whether all has been seen."""
-        return not (self.looking or self._poked or self.crowded or self._shied)
+        return not (self.looking or self._poked or self._added or self.crowded or self._shied)
 
     def look_again(self) -> None:
         """Something may be there that was not seen yet."""
         self._poked = True
+
+    def added(self) -> None:
+        """A run may be in the store that nobody has."""
+        self._added = True
 
     def timer_came(self) -> None:
         """The time has come for which a look was planned."""
@@ -74,8 +82,8 @@ class Lookout:
         self._poked = self._poked or active.record.parent is not None or bool(self._foreign)
 
     def dropped(self, active: Active) -> None:
-        """A run is no longer in memory: there is room again, and it may be in the store's queue again."""
-        self._poked = self._poked or self.crowded or active.leaving or active.successor is not None
+        """A run is no longer in memory: it may be in the store's queue again."""
+        self._poked = self._poked or active.leaving or active.successor is not None
         if self._risks.pop(active, None) is not None:
             self._poked = self._poked or self._shied
 
@@ -93,17 +101,24 @@ class Lookout:
         """See whether a run that was lost is still this worker's in the store."""
         self._ask(self._new_look(1), partial(self._worklist.reclaim, run_id=run_id), self._looked)
 
-    def look(self, room: int) -> None:
-        """Look what is there, if something may be; at most `room` runs are taken up."""
+    def look(self, room: int, most: int) -> None:
+        """Look what is there, if something may be; at most `room` runs are taken up, of the `most` there may be.
+
+        A worker that left something in the store looks for more when there is room enough to be worth it.
+        """
         if self._shied and self._fewer_risks():
             self._poked = True
-        if self.looking or not (self._poked or (self.crowded and room > 0)):
+        worth_it = room >= max(1, most * WORTH_A_LOOK) if self.crowded else self._added
+        if self.looking or not (self._poked or worth_it):
             return
-        self._poked, self.looking, self.crowded = False, True, False
-        look = self._new_look(room)
+        look = self._new_look(max(0, room))
+        # What came for runs in memory stands in the store's queue behind what was left there.
+        look.hand = self._scheduler.in_hand() if self._poked and self.crowded else None
         look.orphans, self._orphans = self._orphans, False
         look.blocked = None if self._blocked is None else set(self._blocked)
-        self._ask(look, self._look_into, self._saw)
+        self._ask(look, self._look_into, partial(self._saw, poked=self._poked))
+        self._poked = self._added = self.crowded = False
+        self.looking = True
 
     def _fewer_risks(self) -> bool:
         """Whether one of those runs has got on."""
@@ -157,9 +172,10 @@ class Lookout:
         ends = ((child, self._scheduler.ledger.end(view, child)) for child in list(self._foreign))
         look.ends = [(child, end) for child, end in ends if end is not None]
 
-    def _saw(self, look: Look, answers: list[tuple[bool, Any]]) -> None:
+    def _saw(self, look: Look, answers: list[tuple[bool, Any]], *, poked: bool) -> None:
         self.looking = False
         self.crowded |= look.more
+        self._poked |= poked and look.more and look.hand is None
         self._shied = look.shied
         if look.shied:
             self._scheduler.timers.add(look.now + PROBATION, None)

@@ -36,6 +36,7 @@ from continuum.engine.timers import Timers
 from continuum.journal import Outcome, Position, RunId
 from continuum.mailbox import Mailbox
 from continuum.stamps import Stamps
+from continuum.store.calls import InHand
 from continuum.store.committer import Committer, Prepared
 from continuum.store.ledger import Ledger
 from continuum.store.limits import Bound, bound_of_workflow
@@ -125,6 +126,7 @@ class Scheduler:
         self._shared_window = max(SHARED_WINDOW, 2 * concurrency)
         self._runs: dict[RunId, Active] = {}
         self._busy: set[RunId] = set()  # of these, those with something under way
+        self._lined_up: set[Active] = set()  # of these, those that may be in line for a result or a slot
         self._line: dict[RunId, Taken] = {}  # started in this worker's hands, and not begun yet
         self._memory: set[Active] = set()  # those, and those that are just leaving
         self._touched: dict[RunId, Active] = {}  # those that have something to commit or to perform
@@ -157,7 +159,7 @@ class Scheduler:
         while not self._stopped:
             self.lease.tick(self._at_work)
             if not self._draining:
-                self._lookout.look(self._room())
+                self._lookout.look(self._room(), self._most())
             if self._landed or self._durable:
                 self.mailbox.wake()
             await self.mailbox.wait(self._patience())
@@ -194,6 +196,19 @@ class Scheduler:
     def look_again(self) -> None:
         """The same on the loop: it is looked before the scheduler can be idle."""
         self._lookout.look_again()
+
+    def in_hand(self) -> InHand:
+        """The runs in memory as they are now, for which something may come."""
+        hand = InHand({**self._line, **self._runs})
+        for active in self._lined_up:
+            if not active.ended:
+                active.stand_in_line(hand)
+        return hand
+
+    def added(self) -> None:
+        """A run came into the store that nobody has."""
+        self._lookout.added()
+        self.mailbox.wake()
 
     def holds(self, run_id: str) -> bool:
         """Whether the run is in memory: then `settled` will tell of its end."""
@@ -274,8 +289,11 @@ class Scheduler:
 
     # Taking up
 
+    def _most(self) -> int:
+        return self._shared_window if self.lease.in_company else self._window
+
     def _room(self) -> int:
-        return (self._shared_window if self.lease.in_company else self._window) - len(self._busy)
+        return self._most() - len(self._busy)
 
     def _begin_next(self) -> None:
         run_id = next(iter(self._line))
@@ -311,6 +329,7 @@ class Scheduler:
         if active is None or active.ended:  # it is just leaving
             self._lookout.look_again()
             return
+        self._lined_up.discard(active)
         active.batch.deletes.extend(nudge.ready)
         self._intake.deliver(active, nudge.messages, self.clock())
         if active.shares is not None and not active.ended:
@@ -348,6 +367,7 @@ class Scheduler:
         """The command waits for other runs, and holds no slot meanwhile; this one is looked at when it may go on."""
         if self.goes_on(active):
             active.in_flight.discard(position)
+            self._lined_up.add(active)
             self.touch(active)
 
     def block(self, active: Active, reason: str) -> None:
@@ -509,4 +529,5 @@ class Scheduler:
         active.discard()
         self.keeping.forget(active)
         self._memory.discard(active)
+        self._lined_up.discard(active)
         self._lookout.dropped(active)

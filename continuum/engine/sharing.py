@@ -7,6 +7,7 @@ looked at, and then it asks again, as it does whenever it is taken up.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -72,6 +73,12 @@ class Shares:
     def find(self, position: Position) -> _Step | None:
         """The step at that position, if its entry is still to come."""
         return self._steps.get(position)
+
+    def in_line(self) -> Iterator[bytes]:
+        """The digests for which steps are in line."""
+        for step in self._steps.values():
+            if step.in_line:
+                yield step.digested().digest
 
     def leave_line(self) -> list[LookUp]:
         """What is to be looked up again, now that something has come for the run."""

@@ -22,6 +22,7 @@ import lmdb
 
 from continuum.errors import CommitUnknown, ContinuumError, ForkedStore, StoreClosed, StoreError
 from continuum.store import directory, switching, trouble
+from continuum.store.forks import forks
 from continuum.store.notify import Listener
 from continuum.store.system import system
 from continuum.store.watchers import Watchers
@@ -45,7 +46,7 @@ class Environment:
     def __init__(self, path: str, identity: Identity, durability: str, map_size: int) -> None:
         self.path = path
         self.durability = durability
-        self.pid = os.getpid()
+        self._forks = forks()
         self._identity = identity
         self._users = 0
         self._inside = 0
@@ -65,7 +66,7 @@ class Environment:
     @property
     def inherited(self) -> bool:
         """Whether this process is a child, forked after the environment was opened."""
-        return self.pid != os.getpid()
+        return self._forks != forks()
 
     @property
     def idle(self) -> bool:

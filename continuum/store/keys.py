@@ -74,6 +74,7 @@ __all__ = [
     "gone_prefix",
     "inbox",
     "inbox_prefix",
+    "inboxes",
     "index",
     "index_prefix",
     "is_run",
@@ -99,6 +100,7 @@ __all__ = [
     "run",
     "run_and_command",
     "run_of_claim",
+    "run_of_inbox",
     "run_of_index",
     "run_of_ready",
     "run_of_timer",
@@ -232,12 +234,20 @@ def journal(run_id: str, number: int) -> bytes:
     return f"j{run_id}\0".encode() + _number(number)
 
 
+def inboxes() -> bytes:
+    return b"i"
+
+
 def inbox_prefix(run_id: str) -> bytes:
     return b"i" + run_id.encode() + b"\0"
 
 
 def inbox(run_id: str, stamp: int) -> bytes:
     return inbox_prefix(run_id) + _NUMBER.pack(stamp)
+
+
+def run_of_inbox(key: bytes) -> RunId:
+    return RunId(key[1:-9].decode())
 
 
 def number_of(key: bytes) -> int:

@@ -20,7 +20,7 @@ What one run declares holds for all from then on; so after a change the newest w
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from continuum.durations import nanoseconds
@@ -39,6 +39,9 @@ PATIENCE: Final = 10_000_000_000
 
 PATROL: Final = 5_000_000_000
 """After how long whoever knows of a line that is to move at any moment looks whether it does, in nanoseconds."""
+
+MISSES: Final = 8
+"""After so many places in a line that are not called nobody looks further: it is called from the front on."""
 
 _NUMBER: Final = struct.Struct(">Q")
 _WHOLE: Final = keys.command(())
@@ -170,6 +173,15 @@ class Limits:
         if batch.deletes:
             batch.puts.append((keys.freed(digest), _NUMBER.pack(stamp)))
         return (batch if batch.puts else None), (turns > 0, _again(waits, now))
+
+    def called(self, view: View, places: Sequence[bytes]) -> Iterator[bytes]:
+        """Of places in a line, given in its order, those that are called, or were lost: who is there is to ask."""
+        misses = 0
+        for place in places:
+            if view.get(place) != b"":
+                yield place
+            elif (misses := misses + 1) == MISSES:
+                return
 
     def _clear(self, view: View, batch: Batch, digest: bytes) -> int:
         """Take slots away that nobody gives back, and tell how many."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from types import TracebackType
 from typing import Final
 
@@ -47,16 +48,15 @@ class Picture:
             self._touched.add(key)
         return True
 
-    def between(self, low: bytes, high: bytes | None, limit: int | None, reverse: bool) -> list[bytes]:
-        """The first `limit` keys from `low` to before `high`; in reverse, the last ones, last first."""
+    def between(self, low: bytes, high: bytes | None, reverse: bool) -> tuple[list[bytes], range]:
+        """All keys, and the places of those from `low` to before `high`; in reverse, the last one first.
+
+        They stay as they are while somebody views the picture.
+        """
         keys = self._ordered()
         first = bisect_left(keys, low)
         end = max(first, len(keys) if high is None else bisect_left(keys, high))
-        if reverse:
-            found = keys[first if limit is None else max(first, end - limit) : end]
-            found.reverse()
-            return found
-        return keys[first : end if limit is None else min(end, first + limit)]
+        return keys, range(end - 1, first - 1, -1) if reverse else range(first, end)
 
     def _ordered(self) -> list[bytes]:
         if len(self._touched) > FEW:
@@ -211,9 +211,10 @@ class MemoryView:
         low, high = bounds(prefix, start, stop)
         picture = self._open_picture()
         with self._space.lock:
-            keys = picture.between(low, high, limit, reverse)
-        for key in keys:
-            yield key, self._open_picture().pairs[key]
+            keys, places = picture.between(low, high, reverse)
+        for place in islice(places, limit):
+            pairs, key = self._open_picture().pairs, keys[place]
+            yield key, pairs[key]
 
     def _open_picture(self) -> Picture:
         if self._picture is None:

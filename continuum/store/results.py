@@ -102,6 +102,12 @@ class Results:
             return part if part.state == "done" else None, checks
         return found if ended is None else None, checks
 
+    def is_taken(self, view: View, digest: bytes) -> bool:
+        """Whether some run has taken what has that digest; when it has not any more, those in line are called."""
+        key = keys.shared(digest)
+        data = view.get(key)
+        return data is not None and read(self._codec, SharedResult, key, data).state == "taken"
+
     # Writing down
 
     def keep(self, batch: Batch, share: Share, result: SharedResult) -> None:

@@ -25,6 +25,7 @@ from continuum.errors import CorruptRecord
 from continuum.journal import TAKES, Entry, Kind, Position, RunId, Status, Value
 from continuum.stamps import Stamps
 from continuum.store import keys
+from continuum.store.calls import InHand, calls, gather, keys_for
 from continuum.store.carried import Carried, unpack
 from continuum.store.codec import seal
 from continuum.store.leavings import leave
@@ -38,14 +39,14 @@ __all__ = ["Freed", "Load", "Look", "Nudge", "Queued", "Taken", "Worklist"]
 
 Load: TypeAlias = Callable[[RunRecord, Continuation], Any]
 T = TypeVar("T")
-Called: TypeAlias = tuple[RunId, list[bytes], bytes | None]
-"""A run that is to be claimed, the keys that called for it, and the claim that it has now."""
-
 SAMPLE: Final = 20
 """Entries."""
 
 PAGE: Final = 500
 """How many runs of workers that are gone are set free in one look."""
+
+READ: Final = 32
+"""How many calling runs are read at a time, at the least."""
 
 KEPT: Final = 16
 """How much different code that came with runs is kept loaded: equal code is loaded once."""
@@ -72,6 +73,10 @@ class Taken:
     resumed: Any = None
     unfit: str = ""
     error: Exception | None = None
+
+    def knows(self, number: int) -> bool:
+        """Whether that message is among those that it was claimed with."""
+        return any(number == known for known, _ in self.messages)
 
 
 @dataclass(slots=True)
@@ -101,7 +106,8 @@ class Freed:
 class Look:
     """One look into the store, for a worker: what it may do, and what it has found.
 
-    At most `room` runs are claimed. With `orphans` those are set free whose worker is gone, and `blocked` are
+    At most `room` runs are claimed; where that leaves some, it is seen to those in `hand` that something came for,
+    which may lie behind what was left. With `orphans` those are set free whose worker is gone, and `blocked` are
     runs that are to be tried again (None: all that are blocked). Of those whose worker has died it takes
     `risks`, which are few, and only one which that has happened to as often as may be: when the next worker
     dies no other is to be suspected of it.
@@ -115,6 +121,7 @@ class Look:
     blocked: set[RunId] | None = field(default_factory=set)
     risks: int = 1
     grave_risks: int = 1
+    hand: InHand | None = None
     found: list[tuple[Batch | None, Taken | Nudge | Queued | Freed | Tenure | None]] = field(default_factory=list)
     more: bool = False  # there was more than it was to take
     shied: bool = False  # there were some that it did not take for the risk
@@ -130,6 +137,11 @@ class Look:
     def claims(self) -> bool:
         """Whether it wants to claim a run."""
         return any(isinstance(answer, Taken) for _, answer in self.found)
+
+    @property
+    def crew(self) -> int:
+        """How many workers there are."""
+        return len({*self.roll.workers, self.tenure.token})
 
     def dares(self, crashes: int) -> bool:
         """Whether it may take another run whose workers have died so many times in a row."""
@@ -152,7 +164,7 @@ class Look:
 
     def most_of(self, runs: Sized) -> int:
         """How many of them it may take now; others are to have theirs."""
-        return min(self.room, -(-len(runs) // len({*self.roll.workers, self.tenure.token})))
+        return min(self.room, -(-len(runs) // self.crew))
 
 
 class Worklist:
@@ -186,15 +198,19 @@ class Worklist:
     # Finding and claiming
 
     def look(self, view: View, look: Look) -> None:
-        """Find what there is to do: nudges for the runs that this worker has, claims for others."""
-        free = []
-        for run_id, ready in self._calls(view, look.now).items():
-            held = view.get(keys.claim(run_id))
-            if held is None:
-                free.append((run_id, ready))
-            elif look.tenure.made(held):
-                look.found.append((None, Nudge(run_id, ready, self.messages(view, run_id))))
-        self._claim_some(view, look, [(run_id, ready, None) for run_id, ready in free])
+        """Find what there is to do: claims for runs, nudges for those that this worker has.
+
+        No more calls are read than it takes to fill the room, beside others who take theirs from the same.
+        """
+        called = calls(view, self._queues, self._wanted, look.now)
+        seen: set[RunId] = set()
+        nudged: dict[RunId, list[bytes]] = {}
+        while not look.more and (some := gather(called, max(READ, look.room * look.crew))):
+            self._answer_calls(view, look, some, seen, nudged)
+        if look.more and look.hand is not None:
+            for run_id in look.hand.called(view, self.results, self.limits):
+                nudged.setdefault(run_id, [])
+        look.found.extend((None, self._nudge(view, look, run_id, ready)) for run_id, ready in nudged.items())
         if look.orphans:
             self._set_free_orphans(view, look)
         if look.blocked is None:
@@ -219,20 +235,44 @@ class Worklist:
         """Claim a run anew that this worker holds, as the store says, but no longer has in memory."""
         held = view.get(keys.claim(run_id))
         if held is not None and look.tenure.made(held):
-            self._claim_some(view, look, [(run_id, [], held)])
+            self._take(view, look, run_id, [], held)
 
-    def _claim_some(self, view: View, look: Look, runs: Sequence[Called]) -> None:
-        most = look.most_of(runs)
-        for run_id, ready, held in look.share_of(runs):
-            if most <= 0:
-                look.more = True
-                return
-            claimed = self._claim(view, look, run_id, ready, held)
-            if claimed is not None:
-                look.found.append(claimed)
-                taken = claimed[1] is not None
-                look.room -= taken
-                most -= taken
+    def _answer_calls(
+        self,
+        view: View,
+        look: Look,
+        called: dict[RunId, list[bytes]],
+        seen: set[RunId],
+        nudged: dict[RunId, list[bytes]],
+    ) -> None:
+        """Take this worker's share of the runs that call and are free; gather the calls for those that it has."""
+        most = look.most_of(called)
+        for run_id in look.share_of(list(called)):
+            held = view.get(keys.claim(run_id))
+            if held is not None:
+                if look.tenure.made(held):
+                    nudged.setdefault(run_id, []).extend(called[run_id])
+            elif run_id not in seen:  # else it has called before
+                if most <= 0:
+                    look.more = True
+                    return
+                seen.add(run_id)
+                most -= self._take(view, look, run_id, called[run_id])
+
+    def _take(self, view: View, look: Look, run_id: RunId, ready: list[bytes], held: bytes | None = None) -> bool:
+        """Claim a run, if that can be; whether it counts among those that were to be taken."""
+        claimed = self._claim(view, look, run_id, ready, held)
+        if claimed is None:
+            return False
+        look.found.append(claimed)
+        counts = claimed[1] is not None
+        look.room -= counts
+        return counts
+
+    def _nudge(self, view: View, look: Look, run_id: RunId, ready: list[bytes]) -> Nudge:
+        messages = self.messages(view, run_id)
+        unread = [] if look.hand is None else look.hand.keys_for(run_id, messages)
+        return Nudge(run_id, list(dict.fromkeys([*ready, *unread])), messages)
 
     def _set_free_orphans(self, view: View, look: Look) -> None:
         """Let go, for workers that are gone, of the runs that they had; of whom nothing is left the note goes.
@@ -275,7 +315,7 @@ class Worklist:
 
     def _try_blocked(self, view: View, look: Look, blocked: set[RunId]) -> None:
         """Claim runs that are blocked: the code that this worker has may fit. Others may be at them just now."""
-        free: list[Called] = []
+        free: dict[RunId, list[bytes]] = {}
         for run_id in sorted(blocked):
             data = view.get(keys.state(run_id))
             state = None if data is None else read(self.codec, RunState, keys.state(run_id), data)
@@ -283,8 +323,8 @@ class Worklist:
             if not to_try or not self.takes(self._ledger.record(view, run_id)):
                 blocked.discard(run_id)
             elif view.get(keys.claim(run_id)) is None:
-                free.append((run_id, [], None))
-        self._claim_some(view, look, free)
+                free[run_id] = []
+        self._answer_calls(view, look, free, set(), {})
 
     def next_timer(self, view: View, now: int) -> int | None:
         """When the first timer after `now` is due."""
@@ -296,17 +336,6 @@ class Worklist:
         """The run's inbox, by number."""
         pairs = view.scan(keys.inbox_prefix(run_id))
         return [(keys.number_of(key), read(self.codec, Message, key, data)) for key, data in pairs]
-
-    def _calls(self, view: View, now: int) -> dict[RunId, list[bytes]]:
-        """The runs that a worker should look at, most urgent first, with the keys that say so."""
-        calls: dict[RunId, list[bytes]] = {}
-        for queue in self._queues:
-            for key, label in view.scan(keys.ready_prefix(queue)):
-                if self._wanted(label.decode()):
-                    calls.setdefault(keys.run_of_ready(queue, key), []).append(key)
-        for key, _ in view.scan(keys.timers(), stop=keys.timers_until(now)):
-            calls.setdefault(keys.run_of_timer(key), [])
-        return calls
 
     def _claim(
         self, view: View, look: Look, run_id: RunId, ready: list[bytes], held: bytes | None
@@ -332,6 +361,8 @@ class Worklist:
         batch.puts.append((keys.claim(run_id), claim.value))
         self._ledger.put_state(batch, record, state, running)
         self._load(view, taken)
+        called = keys_for(record, (number for number, _ in taken.messages))  # some of which may not have been read
+        batch.deletes = list(dict.fromkeys([*ready, *called]))
         return batch, taken
 
     def _lay_aside(self, batch: Batch, record: RunRecord, old: RunState, now: int) -> None:

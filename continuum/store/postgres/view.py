@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +13,7 @@ from psycopg import sql
 
 from continuum.errors import ContinuumError, ForkedStore, StoreClosed, ViewLost
 from continuum.store.bounds import bounds, check_key
+from continuum.store.forks import forks
 from continuum.store.postgres.address import Address
 from continuum.store.postgres.links import Link, connect, part
 from continuum.store.postgres.trouble import Attempts
@@ -48,7 +48,7 @@ class Readers:
         self._durability = durability
         self._closing = closing
         self._idle: list[Link] = []
-        self._pid = os.getpid()
+        self._forks = forks()
         pairs = sql.Identifier(address.schema, "pairs")
         self.get = sql.SQL("SELECT value FROM {} WHERE key = %s").format(pairs).as_bytes()
         self.page = {
@@ -67,7 +67,7 @@ class Readers:
     @property
     def inherited(self) -> bool:
         """Whether this process is a child, forked after the store was opened."""
-        return self._pid != os.getpid()
+        return self._forks != forks()
 
     def check_process(self) -> None:
         """Raise ForkedStore in such a child."""
