@@ -791,6 +791,30 @@ def test_tls_is_asked_for_in_the_url(proxy: Proxy, far: Open) -> None:
         far(sslmode="require")
 
 
+def test_a_parameter_that_is_there_twice_is_refused(store_url: str) -> None:
+    with pytest.raises(BadValue, match="has the parameter schema twice"):
+        open_store(f"{store_url}&schema=another")
+
+
+def test_a_role_without_the_right_to_make_the_schema_is_told_how_to_get_one(
+    postgres_server: Server, name: str, ask: Any
+) -> None:
+    url = pick(postgres_server.url.replace("postgres@", f"{name}@"), name)
+    ask("CREATE ROLE {} LOGIN")
+    try:
+        with pytest.raises(StoreError) as refused:
+            open_store(url)
+        _, _, remedy = str(refused.value).rpartition(": ")
+        assert remedy == f"CREATE SCHEMA {name} AUTHORIZATION {name}"
+        ask(remedy)
+        store = open_store(url)
+        assert store.commit([put(b"a")]) == [True]
+        store.close()
+    finally:
+        ask("DROP SCHEMA {} CASCADE")
+        ask("DROP ROLE {}")
+
+
 SECRET = "canary/7:@b?d"
 QUOTED = "canary%2F7%3A%40b%3Fd"
 
