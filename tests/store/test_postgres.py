@@ -506,6 +506,20 @@ def test_a_lock_is_had_by_one_and_free_when_he_is_killed(store: PostgresStore, s
     eventually(lambda: store.hold("worker"))  # its session ends when the server notices
 
 
+def test_a_lock_that_somebody_has_is_no_error_to_the_server(postgres_server: Server, stack: ExitStack) -> None:
+    name = stack.enter_context(new_schema(postgres_server.url))
+    url = pick(postgres_server.url, name, options="-c log_min_messages=error")
+    one, two = (stack.enter_context(closing(PostgresStore(url))) for _ in range(2))
+    log = postgres_server.directory / "log"
+    before = log.stat().st_size
+    hold = one.hold("worker")
+    assert hold is not None
+    assert two.hold("worker") is None
+    hold.release()
+    assert two.hold("worker") is not None
+    assert log.read_bytes()[before:] == b""
+
+
 def test_a_lock_is_had_again_when_the_connection_is(open_it: Open, ask: Any) -> None:
     holder, other = open_it(), open_it()
     hold = holder.hold("worker")
