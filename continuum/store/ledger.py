@@ -44,10 +44,14 @@ CRASHES: Final = 3
 """How many workers in a row may die of a run that gets nowhere."""
 
 T = TypeVar("T")
+_CUT_OFF: Final = (
+    "if that was cut off, have it done to its end by the same `continuum copy`, or give it up with --abandon"
+)
+
 _MOVES: Final = {
-    "moving": "the runs of this store are being moved to {}; if that was cut off, have it done to its end",
+    "moving": f"the runs of this store are being moved to {{}}; {_CUT_OFF}",
     "moved": "the runs of this store were moved to {}; open that one",
-    "arriving": "the runs of {} are being moved to this store; if that was cut off, have it done to its end",
+    "arriving": f"the runs of {{}} are being moved to this store; {_CUT_OFF}",
 }
 
 Plan: TypeAlias = Callable[[View], tuple[Batch | None, T]]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from itertools import count as numbers
@@ -16,7 +19,7 @@ from servers import new_schema, pick
 from continuum import Call, Engine, Receive, RunNotFound, Save, Sleep, StoreBusy, StoreError, StoreMoved, workflow
 from continuum.errors import CommitUnknown
 from continuum.store import copying
-from continuum.store.copying import Copied, copy, count
+from continuum.store.copying import Copied, _Moving, abandon, check_source, copy, count
 from continuum.store.lmdb import LmdbStore
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.opening import open_store
@@ -51,8 +54,8 @@ def sleeps() -> Any:
     yield Sleep("1h")
 
 
-def in_memory() -> Place:
-    space = Space()
+def in_memory(name: str = "") -> Place:
+    space = Space(name)
     return lambda: MemoryStore(space)
 
 
@@ -184,8 +187,12 @@ def test_a_retry_is_refused_too() -> None:
 @pytest.mark.parametrize("which", [0, 1], ids=["source", "destination"])
 def test_a_store_at_which_a_worker_is_cannot_be_moved(places: list[Place], which: int) -> None:
     fill(places[0])
-    with opened(places[which](), waits, child), pytest.raises(StoreBusy, match="stop it"):
-        move(*places)
+    worker = f"process {os.getpid()} on {socket.gethostname()}"
+    with opened(places[which](), waits, child):
+        with pytest.raises(StoreBusy, match=re.escape(f"{worker} executes the runs of")):
+            move(*places)
+        with opened(places[which](), waits), pytest.raises(StoreBusy, match=f"{worker} and {worker} execute"):
+            move(*places)
     finish(places[0])
 
 
@@ -207,12 +214,121 @@ def test_a_destination_that_holds_something_is_refused_and_nothing_is_changed() 
     finish(source)
 
 
+def test_a_destination_that_holds_what_another_move_has_left_is_refused_with_its_name() -> None:
+    one, another, cut_off, left = (in_memory(name) for name in ("one", "another", "cut-off", "left"))
+    fill(one)
+    move(one, another)
+    with pytest.raises(StoreError, match="still holds what was moved from it to memory://another"):
+        move(another, one)
+    begin(another, cut_off)
+    with pytest.raises(StoreError, match="holds part of what was in memory://another"):
+        move(left, cut_off)
+
+
+def begin(source: Place, destination: Place) -> None:
+    """A move that is cut off before its end."""
+    with closing(source()) as here, closing(destination()) as there:
+        _Moving(here, there, 1).begin()
+
+
+def test_what_cannot_be_moved_is_known_without_a_destination(places: list[Place]) -> None:
+    source, destination = places
+    fill(source)
+    with closing(source()) as store:
+        with opened(source(), waits), pytest.raises(StoreBusy):
+            check_source(store)
+        check_source(store)
+        begin(source, destination)
+        check_source(store)  # it may be to the same one
+    move(source, destination)
+    with closing(source()) as store, pytest.raises(StoreMoved, match="were moved to"):
+        check_source(store)
+
+
+def give_up(source: Place, destination: Place) -> None:
+    with closing(source()) as here, closing(destination()) as there:
+        abandon(here, there)
+
+
+def test_a_move_that_was_cut_off_can_be_given_up(places: list[Place]) -> None:
+    source, destination = places
+    fill(source)
+    with pytest.raises(StoreError, match="nothing to give up"):
+        give_up(source, destination)
+    begin(source, destination)
+    with pytest.raises(StoreMoved, match="--abandon"), opened(source(), waits, child):
+        pass
+    with opened(destination(), work=False) as client, pytest.raises(StoreMoved, match="--abandon"):
+        client.start(sleeps(), id="another")
+    give_up(source, destination)
+    with closing(destination()) as store:
+        assert count(store) == 0
+    finish(source)
+
+
+def test_a_move_that_has_arrived_is_not_given_up() -> None:
+    source, destination = in_memory(), in_memory()
+    fill(source)
+    moving = _Moving(source(), destination(), 1)
+    moving.begin()
+    copied = moving.carry(lambda records: None)
+    moving.arrive()
+    with pytest.raises(StoreError, match="have the move done to its end"):
+        give_up(source, destination)
+    assert move(source, destination) == copied
+    with pytest.raises(StoreError, match="nothing to give up"):
+        give_up(source, destination)
+    finish(destination)
+
+
+@pytest.mark.parametrize("applied", [False, True])
+@pytest.mark.parametrize("which", [0, 1], ids=["source", "destination"])
+def test_giving_up_that_was_killed_is_begun_anew_and_the_runs_are_never_in_both(
+    which: int, applied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "PAGE", 5)
+    for commits in numbers():
+        spaces = Space("a"), Space("b")
+        source, destination = (lambda: MemoryStore(spaces[0])), (lambda: MemoryStore(spaces[1]))  # noqa: B023
+        dying: list[Store] = [source(), destination()]
+        fill(source)
+        moving = _Moving(source(), destination(), 1)
+        moving.begin()
+        moving.carry(lambda records: None)
+        dying[which] = dies = CrashingStore(spaces[which], commits, applied=applied)
+        try:
+            abandon(*dying)
+        except CommitUnknown:
+            pass
+        assert not holds_the_runs(destination)
+        if not holds_the_runs(source):
+            give_up(source, destination)
+        finish(source)
+        if not dies.dead:
+            return
+
+
 def test_a_move_that_fails_leaves_the_runs_where_they_are() -> None:
     source = in_memory()
     fill(source)
     with pytest.raises(CommitUnknown):
         move(source, lambda: CrashingStore(Space(), 1, applied=False))
     finish(source)
+
+
+def test_a_move_that_is_interrupted_leaves_the_runs_where_they_are_and_can_be_made_again(places: list[Place]) -> None:
+    source, destination = places
+
+    def interrupt(records: int) -> None:
+        raise KeyboardInterrupt
+
+    fill(source)
+    with pytest.raises(KeyboardInterrupt):
+        move(source, destination, told=interrupt)
+    with opened(source(), work=False) as client:
+        client.start(sleeps(), id="another")
+    assert move(source, destination).runs == 4
+    finish(destination)
 
 
 @pytest.mark.parametrize("applied", [False, True])

@@ -506,6 +506,20 @@ def test_a_lock_is_had_by_one_and_free_when_he_is_killed(store: PostgresStore, s
     eventually(lambda: store.hold("worker"))  # its session ends when the server notices
 
 
+def test_a_lock_that_somebody_has_is_no_error_to_the_server(postgres_server: Server, stack: ExitStack) -> None:
+    name = stack.enter_context(new_schema(postgres_server.url))
+    url = pick(postgres_server.url, name, options="-c log_min_messages=error")
+    one, two = (stack.enter_context(closing(PostgresStore(url))) for _ in range(2))
+    log = postgres_server.directory / "log"
+    before = log.stat().st_size
+    hold = one.hold("worker")
+    assert hold is not None
+    assert two.hold("worker") is None
+    hold.release()
+    assert two.hold("worker") is not None
+    assert log.read_bytes()[before:] == b""
+
+
 def test_a_lock_is_had_again_when_the_connection_is(open_it: Open, ask: Any) -> None:
     holder, other = open_it(), open_it()
     hold = holder.hold("worker")
@@ -789,6 +803,30 @@ def test_a_cut_network_is_noticed_by_default_and_the_url_may_say_when(proxy: Pro
 def test_tls_is_asked_for_in_the_url(proxy: Proxy, far: Open) -> None:
     with pytest.raises(StoreError, match="does not support SSL"):
         far(sslmode="require")
+
+
+def test_a_parameter_that_is_there_twice_is_refused(store_url: str) -> None:
+    with pytest.raises(BadValue, match="has the parameter schema twice"):
+        open_store(f"{store_url}&schema=another")
+
+
+def test_a_role_without_the_right_to_make_the_schema_is_told_how_to_get_one(
+    postgres_server: Server, name: str, ask: Any
+) -> None:
+    url = pick(postgres_server.url.replace("postgres@", f"{name}@"), name)
+    ask("CREATE ROLE {} LOGIN")
+    try:
+        with pytest.raises(StoreError) as refused:
+            open_store(url)
+        _, _, remedy = str(refused.value).rpartition(": ")
+        assert remedy == f"CREATE SCHEMA {name} AUTHORIZATION {name}"
+        ask(remedy)
+        store = open_store(url)
+        assert store.commit([put(b"a")]) == [True]
+        store.close()
+    finally:
+        ask("DROP SCHEMA {} CASCADE")
+        ask("DROP ROLE {}")
 
 
 SECRET = "canary/7:@b?d"

@@ -26,8 +26,8 @@ SPAN: Final = re.compile(r"\d+(us|ms|s|min|h)?")
 
 FORM: Final = (
     "the URL of a store in PostgreSQL cannot be read; it has the form "
-    "postgresql://user:password@host:port/database?schema=name, and what is no letter and no digit in user "
-    "and password is written as %XX"
+    "postgresql://user:password@host:port/database?schema=name, and what is no letter and no digit in user, "
+    "password and parameters is written as %XX"
 )
 
 DEFAULTS: Final[dict[str, Any]] = {
@@ -139,6 +139,8 @@ def _split(query: str) -> tuple[dict[str, str], str]:
     known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()} | {"ssl"}
     for pair in filter(None, query.split("&")):
         name, _, value = pair.partition("=")
+        if name in ours:
+            raise BadValue(f"the URL of the store has the parameter {name} twice")
         if name in ("schema", "statement_timeout", "reconnect_timeout"):
             ours[name] = unquote(value)
         elif name in known:

@@ -11,7 +11,7 @@ import selectors
 import socket
 import threading
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import psycopg
@@ -71,14 +71,13 @@ class Listener:
 
     def _attend(self, selector: selectors.BaseSelector) -> bool:
         """Listen over a connection of its own; True when it was stopped. Raises psycopg's errors."""
-        link = connect(self._address, self._durability)
-        descriptor = link.fileno()
-        selector.register(descriptor, selectors.EVENT_READ)
-        try:
+        with ExitStack() as stack:
+            link = connect(self._address, self._durability)
+            stack.callback(part, link)
+            descriptor = link.fileno()
+            selector.register(descriptor, selectors.EVENT_READ)
+            stack.callback(selector.unregister, descriptor)  # by number: a lost connection has none
             return self._listen(link, selector)
-        finally:
-            selector.unregister(descriptor)  # by number: a lost connection has none
-            part(link)
 
     def _listen(self, link: Link, selector: selectors.BaseSelector) -> bool:
         """Wait on the connection; True when it was stopped."""

@@ -31,7 +31,11 @@ def explain(error: psycopg.Error, address: Address) -> ContinuumError:
     if error.sqlstate == "53100":
         return StoreFull(f"no room to write to {address.location}: nothing was recorded; free some space ({text})")
     if error.sqlstate == "42501":
-        return StoreError(f"the store at {address.location} cannot be used: the role lacks a right ({text})")
+        role = address.parameters.get("user", "ROLE")
+        return StoreError(
+            f"the store at {address.location} cannot be used: the role lacks a right ({text}); it has to own the "
+            f"schema, which who may do so makes for it: CREATE SCHEMA {address.schema} AUTHORIZATION {role}"
+        )
     return StoreError(f"the store at {address.location} cannot be used: {text}")
 
 
