@@ -220,9 +220,13 @@ def _run(block: Block, scope: Scope) -> Body:
     return results
 
 
+KEYS = (None, "one", "two")
+
+
 def _save(node: Node, scope: Scope) -> Body:
     compensate = undo if node.flag else None
-    result = yield Save(perform, FAILURES[node.number], node.serial, retry=Retry(2, delay=1), compensate=compensate)
+    policy, key = Retry(2, delay=1), KEYS[node.serial % 3]
+    result = yield Save(perform, FAILURES[node.number], node.serial, retry=policy, compensate=compensate, key=key)
     if result[1] != node.serial:
         mistaken.append(f"{node} was given {result}")
     return result[0]
