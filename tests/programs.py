@@ -220,9 +220,13 @@ def _run(block: Block, scope: Scope) -> Body:
     return results
 
 
+KEYS = ("one", "two")
+
+
 def _save(node: Node, scope: Scope) -> Body:
     compensate = undo if node.flag else None
-    result = yield Save(perform, FAILURES[node.number], node.serial, retry=Retry(2, delay=1), compensate=compensate)
+    policy, key = Retry(2, delay=1), KEYS[node.serial % 2]
+    result = yield Save(perform, FAILURES[node.number], node.serial, retry=policy, compensate=compensate, key=key)
     if result[1] != node.serial:
         mistaken.append(f"{node} was given {result}")
     return result[0]
@@ -239,6 +243,12 @@ def _shared(node: Node, scope: Scope) -> Body:
 
 def _limited(node: Node, scope: Scope) -> Body:
     return (yield Save(perform, FAILURES[node.number], retry=Retry(2, delay=1), limit=Limit(2)))
+
+
+def _compact(node: Node, scope: Scope) -> Body:
+    for key in KEYS[: node.number % 3]:
+        yield Save(perform, FAILURES[0], key=key)
+    return (yield Compact())
 
 
 def _hurried(node: Node, scope: Scope) -> Body:
@@ -350,7 +360,7 @@ _ROWS: dict[str, Callable[[Node, Scope], Body]] = {
     "send": _plain(lambda node: Send("another", "ab"[node.number % 2], node.number)),
     "publish": _plain(lambda node: Publish(**{"xyz"[node.number % 3]: node.number})),
     "count": _plain(lambda node: Publish(**{"xyz"[node.number % 3]: Count(node.number)})),
-    "compact": _plain(lambda node: Compact()),
+    "compact": _compact,
     "revert": _plain(lambda node: Revert("in between")),
     "now": _plain(lambda node: Now()),
     "random": _plain(lambda node: Random()),

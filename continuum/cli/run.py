@@ -27,6 +27,7 @@ from continuum.cli.options import DURATION, QUEUE, Settings, opening, pass_setti
 from continuum.cli.pool import supervise, worker_command
 from continuum.cli.signals import Signals
 from continuum.cli.targets import load_all
+from continuum.cli.text import GAP, escaped
 from continuum.door import check_lease
 from continuum.durations import NANOSECONDS, Duration
 from continuum.engine.lease import LEASE
@@ -130,7 +131,7 @@ def run(
     """
     if not targets and not carried:
         raise click.UsageError("name a TARGET, or give --carried to execute only runs that carry their code")
-    logging.basicConfig(level=log_level.upper(), format=LINE)
+    _log_lines(log_level)
     check_lease(lease)
     workflows = load_all(targets)
     queues, takes = queues or ("default",), carried is not False
@@ -140,6 +141,24 @@ def run(
         settings.store, workflows, queues, concurrency, durability, until_idle, continuations, takes, lease, supervised
     )
     ctx.exit(anyio.run(serve, daemon, backend="asyncio"))
+
+
+class Lines(logging.Formatter):
+    """What a workflow says is one line, whatever it says, and its run, its position and the fields stand behind it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        line = super().formatMessage(record)
+        if record.name != "continuum.workflow":
+            return line
+        said: Any = record
+        told = [("run", said.run_id), ("position", said.position), *said.fields.items()]
+        return escaped(GAP.join([line, *(f"{name}={value}" for name, value in told)]))
+
+
+def _log_lines(level: str) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines(LINE))
+    logging.basicConfig(level=level.upper(), handlers=[handler])
 
 
 def _supervise(ctx: click.Context, store: str, processes: int) -> int:

@@ -152,11 +152,20 @@ def test_a_history_is_followed_until_the_run_has_ended(project: Project, backgro
     assert printed.split()[:3] == ["0", "save", "gate"]
 
 
+def test_a_log_line_of_a_workflow_is_one_line_whatever_it_says(project: Project) -> None:
+    said = r"Log('one\ntwo\x1b[31m', who='a\u202eb', run=7, when=3.5)"
+    project.write("logs.py", f"from continuum import *\n@workflow\ndef logs():\n    yield {said}\n")
+    assert project("start", "logs", "--id", "r").returncode == 0
+    lines = project("run", "logs", "--until-idle").stderr.splitlines()
+    (line,) = (line for line in lines if "continuum.workflow" in line)
+    assert line.endswith(r"one\ntwo\x1b[31m  run=r  position=0  who=a\u202eb  run=7  when=3.5")
+
+
 def test_log_lines_go_to_standard_error(project: Project) -> None:
     project.write("logs.py", "from continuum import *\n@workflow\ndef logs():\n    yield Log('seen once')\n")
-    assert project("start", "logs").returncode == 0
+    assert project("start", "logs", "--id", "r").returncode == 0
     done = project("run", "logs", "--until-idle")
-    assert "seen once" in done.stderr
+    assert "INFO continuum.workflow: seen once  run=r  position=0" in done.stderr
     assert done.stdout == ""
     assert project("start", "logs").returncode == 0
     assert "seen once" not in project("run", "logs", "--until-idle", "--log-level", "error").stderr

@@ -93,6 +93,7 @@ class World:
         self.choose = Choices(choices)
         self.space = Space()
         self.kept: dict[int, tuple[Any, ...]] = {}  # completions that were seen in the store
+        self.seen: set[str] = set()  # keys that there were values of
         self.retries = 0
         self.killed = 0  # how often it was cancelled
         self.time = VirtualTime(backend)
@@ -185,8 +186,26 @@ class World:
         start = self.info.record.journal_start if completions else 0
         kept = {number: entry for number, entry in self.kept.items() if number >= start}  # Compact deletes the others
         assert kept.items() <= completions.items()
+        self._check_last_values()
         retries = self.retries or (completions and self.info.state.rewind)
         self.kept = {} if retries else completions  # it takes some of them back
+
+    def _check_last_values(self) -> None:
+        """Of what was deleted there is one entry for each key, and none is ever without one again."""
+        with MemoryStore(self.space).view() as view:
+            if view.get(keys.run("run")) is None:
+                return
+            history = LEDGER.history(view, "run")
+            start = LEDGER.record(view, "run").journal_start
+            swept = not list(view.scan(keys.unswept_prefix()))
+        left = [row.number for row in history if row.number < start]
+        told = {row.number: row.key for row in history if row.key}
+        assert len({told[number] for number in left}) == len(left), "each is the last of its key"
+        if swept:
+            assert left == [number for number, _ in self._entries() if number < start], "all else is gone"
+        seen = set(told.values())
+        assert self.seen <= seen
+        self.seen = set() if self.info.status is Status.FAILED else seen  # a retry may take them back
 
     def _check_end(self) -> None:
         """The journal leads to this end, and nothing is left that anybody would wait for."""

@@ -130,7 +130,6 @@ def say(engine: Engine, *words: str) -> Run[Any]:
     return run
 
 
-@pytest.mark.every_store
 def test_it_goes_on_over_restarts(open_engine: OpenEngine) -> None:
     with open_engine(listens) as engine:
         engine.start(listens(), id="r")
