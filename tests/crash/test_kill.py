@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -18,12 +16,11 @@ from typing import Any
 import pytest
 import stepping
 from hosts import TOO_LONG, opened
+from nursery import Nursery
 from stepping import EVENTS, LIMIT, STEPS
 
-import continuum
 from continuum.errors import RunNotFound
 
-ROOT = Path(continuum.__file__).parent.parent
 PROGRAM = Path(__file__).with_name("stepping.py")
 
 VARIANTS = [
@@ -47,13 +44,14 @@ VARIANTS = [
 class Killings:
     """One run after another, worked on by a program that is killed again and again."""
 
-    def __init__(self, store: str, directory: Path, variant: str, executor: str, in_flight: int) -> None:
+    def __init__(self, born: Nursery, store: str, directory: Path, variant: str, executor: str, in_flight: int) -> None:
+        self.born = born
         self.store = store
         self.directory = directory
         self.workflow = stepping.WORKFLOWS[variant]
         self.executor = executor
         self.in_flight = in_flight
-        self.pace = 1.5 if executor == "process" else 0.08  # seconds: about as long as a run takes
+        self.pace = 0.0  # seconds that a run takes that is left alone
         self.spread: list[int] = []  # how many steps were recorded at each kill
         self.life = 0
         self.kills = 0
@@ -74,23 +72,23 @@ class Killings:
     def live(self, name: str, moment: float | None) -> bool:
         """Let the program work and kill it after that time; True if it had ended by then."""
         self.life += 1
-        arguments = [sys.executable, str(PROGRAM), self.store, str(self.life), name]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            if moment is not None:
+        arguments = [str(PROGRAM), self.store, str(self.life), name]
+        with self.born.start(arguments, cwd=self.directory, env=os.environ) as process:
+            assert process.stdout.readline() == "ready\n"
+            if moment is None:
+                began = time.monotonic()
+                assert process.stdout.readline() == "done\n"
+                self.pace = max(self.pace, time.monotonic() - began)
+            else:
                 time.sleep(moment)
-            ended = process.poll() is not None
-            if moment is not None and not ended:
-                process.send_signal(signal.SIGKILL)
-            process.wait(TOO_LONG * 4)
-        self.kills += process.returncode == -signal.SIGKILL
-        assert process.returncode in (0, -signal.SIGKILL)
+                process.kill()
+            code = process.wait(TOO_LONG * 4)
+        assert code in (0, -signal.SIGKILL)
+        self.kills += code == -signal.SIGKILL
         self.recorded[self.life] = set(self.positions(name))
-        if process.returncode:
+        if code:
             self.spread.append(len(self.recorded[self.life]))
-        return process.returncode == 0
+        return code == 0
 
     def positions(self, name: str) -> list[int]:
         """The numbers of the steps that are recorded; each may be there once."""
@@ -141,13 +139,21 @@ class Killings:
 
 @pytest.mark.parametrize(("variant", "executor", "in_flight", "where"), VARIANTS, ids=str, indirect=["where"])
 def test_every_steps_effect_is_there_and_repeated_only_where_a_kill_hit_it(
-    tmp_path: Path, where: str, rounds: int, variant: str, executor: str, in_flight: int, record_property: Any
+    born: Nursery,
+    tmp_path: Path,
+    where: str,
+    rounds: int,
+    variant: str,
+    executor: str,
+    in_flight: int,
+    record_property: Any,
 ) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     record_property("seed", seed)
     chance = random.Random(seed)
-    killings = Killings(where, tmp_path, variant, executor, in_flight)
+    killings = Killings(born, where, tmp_path, variant, executor, in_flight)
+    killings.live(killings.start(), None)
     while killings.kills < rounds:
         name = killings.start()
         while not killings.live(name, chance.uniform(0, killings.pace)):
@@ -157,3 +163,6 @@ def test_every_steps_effect_is_there_and_repeated_only_where_a_kill_hit_it(
         killings.check(name)
     print(f"{killings.kills} kills in {killings.life} lives of {killings.runs} runs, after {killings.spread} steps")
     assert killings.kills >= rounds
+    assert executor == "process" or rounds < 5 or len(set(killings.spread)) > 1, (
+        "the kills hit nobody who was getting on"
+    )
