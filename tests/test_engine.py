@@ -226,6 +226,30 @@ def test_a_workflow_whose_own_result_cannot_be_pickled_fails(open_engine: OpenEn
         engine.start(locks()).result(TOO_LONG)
 
 
+class Speechless(Exception):
+    def __str__(self) -> str:
+        raise LookupError("no words")
+
+    __repr__ = __str__
+
+
+def test_an_error_whose_text_cannot_be_made_fails_its_run_and_no_other(open_engine: OpenEngine) -> None:
+    def step() -> None:
+        raise Speechless
+
+    @workflow
+    def falls_silent(at_once: bool) -> Any:
+        if at_once:
+            raise Speechless
+        yield Save(step)
+
+    with open_engine(falls_silent) as engine:
+        for at_once in (True, False):
+            with pytest.raises(RunFailed, match="Speechless: <its text could not be made>") as caught:
+                engine.start(falls_silent(at_once)).result(TOO_LONG)
+            assert isinstance(caught.value.__cause__, Speechless)
+
+
 class Unloadable:
     def __reduce__(self) -> Any:
         return int, ("no number",)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from math import isinf
 from typing import Any, Final
 
 import click
@@ -28,7 +29,7 @@ class TakesValues(click.Command):
 def value_of(text: str) -> Any:
     """The value that was typed. Raises click.BadParameter for what was meant as JSON and is none."""
     try:
-        return json.loads(text, parse_constant=_refuse)
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         if text.lstrip().startswith(MEANT_AS_JSON):
             raise click.BadParameter(f"{_shortened(text)} is not JSON: {error}") from None
@@ -50,6 +51,21 @@ def keywords(pairs: Iterable[str]) -> dict[str, Any]:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"JSON has no {constant}")
+
+
+def _finite(number: str) -> float:
+    if isinf(value := float(number)):
+        raise ValueError(f"{_shortened(number)} is too large for a number")
+    return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"the name {_shortened(twice)} stands twice in an object")
+    return found
 
 
 def _shortened(text: str) -> str:

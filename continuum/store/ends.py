@@ -7,6 +7,7 @@ from collections.abc import Callable
 from continuum.errors import Cancelled, RunCancelled, RunEnded, RunFailed, RunReverted, RunTimedOut
 from continuum.journal import Failure, Outcome, Status, Value
 from continuum.store.codec import Codec
+from continuum.store.exceptions import message_of
 from continuum.store.records import RunEnd
 
 __all__ = ["end_of", "outcome_of", "told_outcome"]
@@ -63,5 +64,6 @@ def _outcome(codec: Codec, run_id: str, end: RunEnd, load_error: Callable[[bytes
 
 
 def _brief(error: BaseException) -> str:
-    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    message = message_of(error)
+    text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text if len(text) <= 500 else text[:499] + "…"

@@ -23,6 +23,7 @@ __all__ = [
     "brief",
     "chain",
     "keep_tracebacks",
+    "message_of",
     "new_error",
     "restore_error",
     "set_recorded",
@@ -114,7 +115,7 @@ class ErrorParts:
         return new_error, made_of, {"fields": fields, "attributes": attributes}
 
     def _stand_in(self, error: BaseException) -> Reduction:
-        stand_in = UnpicklableError(type_name(type(error)), _message(error))
+        stand_in = UnpicklableError(type_name(type(error)), message_of(error))
         if is_permanent(error):
             permanent(stand_in)
         return new_error, (UnpicklableError,), {"fields": vars(stand_in), "attributes": {"args": stand_in.args}}
@@ -171,7 +172,8 @@ def brief(value: object, limit: int = BRIEF_LIMIT) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _message(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
+    """Its text, cut to a bearable length; errors whose text cannot be made have one too."""
     try:
         return str(error)[:MESSAGE_LIMIT]
     except Exception:  # any code of the user's may run in a str
@@ -180,7 +182,7 @@ def _message(error: BaseException) -> str:
 
 def summarize(error: BaseException) -> Summary:
     """The texts that are recorded with an error."""
-    return Summary(type_name(type(error)), _message(error), _both_ends(traceback_of(error)))
+    return Summary(type_name(type(error)), message_of(error), _both_ends(traceback_of(error)))
 
 
 def _both_ends(text: str) -> str:
@@ -207,7 +209,7 @@ def traceback_of(error: BaseException) -> str:
     try:
         live = "".join(traceback.format_exception(error))
     except Exception:  # any code of the user's may run in the texts of the chain
-        live = f"{type_name(type(error))}: {_message(error)}\n"
+        live = f"{type_name(type(error))}: {message_of(error)}\n"
     return RAISED_AGAIN.join([*recorded, live])
 
 

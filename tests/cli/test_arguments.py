@@ -25,6 +25,7 @@ from continuum.cli.arguments import TakesValues, keywords, value_of
         ("007", "007"),
         ("NaN", "NaN"),
         ("-Infinity", "-Infinity"),
+        ("1e400", "1e400"),
         ("", ""),
         ("it's {not} json", "it's {not} json"),
     ],
@@ -34,7 +35,9 @@ def test_json_is_taken_as_json_and_the_rest_as_text(text: str, value: Any) -> No
     assert type(value_of(text)) is type(value)
 
 
-@pytest.mark.parametrize("text", ["{bad", "[1, 2", '"open', " {bad", '{"a": NaN}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "text", ["{bad", "[1, 2", '"open', " {bad", '{"a": NaN}', "[-1e400]", '{"a": 1, "a": 2}', "[" * 100_000]
+)
 def test_what_was_meant_as_json_must_be_json(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not JSON"):
         value_of(text)
