@@ -15,6 +15,7 @@ letters  the rest of the key                         the record
 ``b``    token                                       how often it has shown that it lives
 ``l``    token                                       that others want to see whether it lives
 ``g``    token                                       a worker that is gone, and may have left something
+``z``    nothing                                     how many went down for no reason that is known
 ``C``    run                                         the code that it carries
 ``c``    run                                         the claim of the worker that has it
 ``j``    run NUL number                              an entry of its journal
@@ -85,6 +86,7 @@ __all__ = [
     "limit_of",
     "limit_of_gauge",
     "line",
+    "mishaps",
     "move",
     "number_of",
     "outcome",
@@ -204,6 +206,10 @@ def gone(token: bytes) -> bytes:
 
 def gone_prefix() -> bytes:
     return b"g"
+
+
+def mishaps() -> bytes:
+    return b"z"
 
 
 def token_of(key: bytes) -> bytes:

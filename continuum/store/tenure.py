@@ -27,7 +27,10 @@ from continuum.store.protocol import Batch, View
 from continuum.store.results import Results
 
 __all__ = [
+    "FELL",
+    "LEFT",
     "TOKEN",
+    "TRIED",
     "Claim",
     "Roll",
     "Tenure",
@@ -49,7 +52,9 @@ TOKEN: Final = 8
 """How many bytes a token has."""
 
 FELL: Final = b"fell"
+TRIED: Final = b"tried"
 LEFT: Final = b"left"
+"""How a worker has gone: it died; it died with a run in hand that is to blame; or it ended, or was silent."""
 
 _NUMBER: Final = struct.Struct(">Q")
 
@@ -98,7 +103,7 @@ class Roll(NamedTuple):
 
     def fell(self, token: bytes) -> bool:
         """Whether that worker died at work."""
-        return self.gone.get(token) == FELL
+        return self.gone.get(token) in (FELL, TRIED)
 
 
 def lock_of(worker: bytes) -> str:
@@ -142,14 +147,14 @@ def resign(view: View, tenure: Tenure, results: Results, limits: Limits) -> Batc
     return batch
 
 
-def bury(view: View, token: bytes, *, fell: bool) -> Batch:
+def bury(view: View, token: bytes, how: bytes) -> Batch:
     """End the tenure of a worker that is found dead, unless it shows life meanwhile; the others are told.
 
-    Whether it `fell` is known where its lock is free. One that is merely silent may have been stopped.
+    That it fell is known where its lock is free. One that is merely silent may have been stopped.
     """
     seen = [(key, view.get(key)) for key in (keys.tenure(token), keys.beat(token))]
     worker = seen[0][1] or b""
-    return Batch(seen, [(keys.gone(token), FELL if fell else LEFT)], [*_of(token), keys.worker(worker)], notify=True)
+    return Batch(seen, [(keys.gone(token), how)], [*_of(token), keys.worker(worker)], notify=True)
 
 
 def registered(view: View) -> list[bytes]:

@@ -14,8 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from continuum import Engine, Receive, Save, workflow
+from continuum.store.codec import Codec
 from continuum.store.opening import open_store
 from continuum.store.protocol import Batch, Store
+from continuum.store.records import RunState, read
+
+CODEC = Codec(1 << 20)
 
 STEPS = 10
 WORDS = 2
@@ -110,6 +114,10 @@ def _traced(batch: Batch) -> Batch:
     for run, claim in fences:
         traces.append((_trace(b"wrote", run, claim or b""), b""))
         traces += [(_trace(b"entry", key, claim or b""), b"") for key, _ in batch.puts if key[:1] == b"j"]
+    if any(key[:1] == b"c" for key in batch.deletes):
+        (claim,) = (claim for key, claim in batch.checks if key[:1] == b"c")
+        counts = ((key, read(CODEC, RunState, key, data).crashes) for key, data in batch.puts if key[:1] == b"s")
+        traces += [(_trace(b"counted", key, bytes([count]) + (claim or b"")), b"") for key, count in counts if count]
     return Batch(batch.checks, [*batch.puts, *traces], batch.deletes, batch.notify)
 
 
