@@ -38,7 +38,7 @@ from continuum.store.committer import Committer, Job
 from continuum.store.ledger import Ledger
 from continuum.store.protocol import Batch, Hold, Store, View
 from continuum.store.records import WorkerRecord, write
-from continuum.store.suspicion import bury_dead, bury_silent
+from continuum.store.suspicion import bury_found
 from continuum.store.tenure import (
     TOKEN,
     Roll,
@@ -293,8 +293,7 @@ class Lease:
         for token in others:
             if token in fallen or token in silent:
                 found.buried.append((token, fallen.get(token)))
-                died = token in fallen
-                plans.append((bury_dead(view, self._ledger, token) if died else bury_silent(view, token), token))
+                plans.append((bury_found(view, self._ledger, token, died=token in fallen), token))
             elif token not in roll.asked:
                 plans.append((ask(roll, token), None))
         return plans or [(None, None)]

@@ -14,6 +14,7 @@ letters  the rest of the key                         the record
 ``a``    token                                       which worker is at work under that token
 ``b``    token                                       how often it has shown that it lives
 ``l``    token                                       that others want to see whether it lives
+``L``    token                                       which run holds it up
 ``g``    token                                       a worker that is gone, and may have left something
 ``z``    nothing                                     how many went down for no reason that is known
 ``C``    run                                         the code that it carries
@@ -73,6 +74,7 @@ __all__ = [
     "gauges",
     "gone",
     "gone_prefix",
+    "held",
     "inbox",
     "inbox_prefix",
     "index",
@@ -198,6 +200,10 @@ def asked(token: bytes) -> bytes:
 
 def asked_prefix() -> bytes:
     return b"l"
+
+
+def held(token: bytes) -> bytes:
+    return b"L" + token
 
 
 def gone(token: bytes) -> bytes:

@@ -10,6 +10,9 @@ a machine that fails. Such *mishaps* are counted for the store. Each since the r
 for it: it takes one time more to be to blame, up to LENIENCE more, so that a run that is guilty is
 found out even then. A worker that goes down with a run in hand that is *grave*, and now to blame, is explained by
 that: it is no mishap.
+
+A worker can also be silent since a run holds it up. It says so itself if it can, and by which: then that run is
+counted, as for a death, and no other.
 """
 
 from __future__ import annotations
@@ -22,9 +25,9 @@ from continuum.store import keys
 from continuum.store.ledger import CRASHES, Ledger
 from continuum.store.protocol import Batch, View
 from continuum.store.records import RunState
-from continuum.store.tenure import FELL, LEFT, TRIED, bury, owner_of
+from continuum.store.tenure import FELL, HELD, LEFT, TRIED, bury, owner_of
 
-__all__ = ["bury_dead", "bury_silent", "is_grave", "is_to_blame", "mishaps", "suspected"]
+__all__ = ["bury_found", "is_grave", "is_to_blame", "mishaps", "suspected"]
 
 LENIENCE: Final = 3
 
@@ -37,18 +40,23 @@ def mishaps(view: View) -> int:
     return 0 if data is None else int(_NUMBER.unpack(data)[0])
 
 
-def bury_dead(view: View, ledger: Ledger, token: bytes) -> Batch:
-    """End the tenure of a worker that has died: what it executed is suspected."""
+def bury_found(view: View, ledger: Ledger, token: bytes, *, died: bool) -> Batch:
+    """End the tenure of a worker that is found dead, or shows no sign of life, and note what is known of why.
+
+    It does nothing if the worker shows life meanwhile. One that has not `died` may have been stopped.
+    """
+    held = view.get(keys.held(token))
+    if held is not None:
+        return bury(view, token, HELD + held)
+    if died and _has_grave(view, ledger, token):
+        return bury(view, token, TRIED)
+    return _with_mishap(bury(view, token, FELL if died else LEFT), view)
+
+
+def _has_grave(view: View, ledger: Ledger, token: bytes) -> bool:
     count = mishaps(view)
     runs = [keys.run_of_claim(key) for key, claim in view.scan(keys.claims()) if owner_of(claim) == token]
-    if any(is_grave(ledger.state(view, run_id), count) for run_id in runs):
-        return bury(view, token, TRIED)
-    return _with_mishap(bury(view, token, FELL), view)
-
-
-def bury_silent(view: View, token: bytes) -> Batch:
-    """End the tenure of a worker that shows no sign of life, unless it does meanwhile. It may have been stopped."""
-    return _with_mishap(bury(view, token, LEFT), view)
+    return any(is_grave(ledger.state(view, run_id), count) for run_id in runs)
 
 
 def _with_mishap(batch: Batch, view: View) -> Batch:
@@ -58,7 +66,7 @@ def _with_mishap(batch: Batch, view: View) -> Batch:
 
 
 def suspected(state: RunState, mishaps: int, how: bytes) -> RunState:
-    """How a run stands that was being executed when its worker died, of which that note is kept."""
+    """How a run stands that may have brought down its worker, of which that note is kept."""
     if not state.crashes:
         return replace(state, crashes=1, mishaps=mishaps)
     return replace(state, crashes=state.crashes + 1, mishaps=state.mishaps + (how == FELL))  # that was not without it

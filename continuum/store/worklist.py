@@ -256,15 +256,17 @@ class Worklist:
         record, state = self._ledger.record(view, run_id), self._ledger.state(view, run_id)
         batch = Batch([(keys.claim(run_id), claim), self._ledger.unchanged(view, run_id)], notify=True)
         batch.deletes.append(keys.claim(run_id))
-        fell = look.roll.fell(owner_of(claim)) and self._was_executed(view, look, run_id, state)
+        owner = owner_of(claim)
+        fell = look.roll.fell(owner) and self._was_executed(view, look, run_id, state)
         waiting = replace(state, status=Status.WAITING, updated=look.now, waiting_for="a worker")
-        if fell:
+        counts = fell or look.roll.was_held_up(owner, run_id)
+        if counts:
             count = mishaps(view)
-            waiting = suspected(waiting, count, look.roll.gone[owner_of(claim)])
+            waiting = suspected(waiting, count, look.roll.gone[owner])
             if is_to_blame(waiting, count):
                 self._lay_aside(batch, record, state, waiting.crashes, look.now)
                 return batch
-        if state.status is Status.RUNNING or fell:
+        if state.status is Status.RUNNING or counts:
             self._ledger.put_state(batch, record, state, waiting)
         self._ledger.put_ready(batch, record.address, record.created)  # before those that came later
         return batch
@@ -346,9 +348,10 @@ class Worklist:
     def _lay_aside(self, batch: Batch, record: RunRecord, old: RunState, crashes: int, now: int) -> None:
         """Make the run a dead letter: nobody executes it until it is retried by hand."""
         reason = (
-            f"run {record.id!r} was being executed when its worker died, {crashes} times in a row, and recorded "
-            "nothing new in between: it is not executed any more. Find out what kills the process "
-            f"(a crash in native code, os._exit, no memory), then let it go on: continuum retry {record.id}"
+            f"run {record.id!r} was being executed when its worker died, or was held up by it, {crashes} times in a "
+            "row, and recorded nothing new in between: it is not executed any more. Find out what brings the worker "
+            "down (a crash in native code, os._exit, no memory, a loop without an end), then let it go on: "
+            f"continuum retry {record.id}"
         )
         state = RunState(
             Status.BLOCKED, now, reason=reason, rewind=old.rewind, failed_at=old.failed_at, crashes=crashes

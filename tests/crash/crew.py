@@ -92,6 +92,14 @@ def kills(effects: str, gate: str, name: str) -> Any:
     return (yield Save(kill, effects, gate, f"{name} kills"))
 
 
+@workflow
+def spins(effects: str, gate: str, name: str) -> Any:
+    note(effects, f"{name} spins")
+    while not os.path.exists(gate):
+        pass
+    return (yield Save(note, effects, f"{name} ended"))
+
+
 class Traced:
     """A store in which every claim, and every batch under one, leaves a trace of its own."""
 
@@ -128,7 +136,7 @@ def _trace(what: bytes, key: bytes, claim: bytes) -> bytes:
 def work(url: str, lease: float) -> None:
     """Work until standard input ends."""
     store: Any = Traced(open_store(url))
-    workflows = [ten_steps, asks_between_steps, holds, kills]
+    workflows = [ten_steps, asks_between_steps, holds, kills, spins]
     with Engine(store, workflows=workflows, grace=0.0, lease=lease, concurrency=CONCURRENCY):
         print("ready", flush=True)
         sys.stdin.read()

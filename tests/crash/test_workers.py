@@ -18,7 +18,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
-from crew import STEPS, TRACE, holds, kills, ten_steps
+from crew import STEPS, TRACE, holds, kills, spins, ten_steps
 from hosts import opened
 from storm import Storm
 from test_processes_share import SAFETY, all_said, said
@@ -30,6 +30,8 @@ from continuum.store.opening import open_store
 ROOT = Path(continuum.__file__).parent.parent
 PROGRAM = Path(__file__).with_name("crew.py")
 LEASE = 1.0
+LONGER_LEASE = 2.0
+"""One that a worker on a busy machine lives through."""
 FOR_EVER = 3600.0
 """A lease that no test lives through."""
 
@@ -187,6 +189,26 @@ def test_a_run_that_kills_three_workers_is_laid_aside_and_the_others_go_on(
     bad.retry()
     assert bad.result() == "bad kills"
     assert lines(effects)["bad begun"] == 1
+    check_claims(store)
+
+
+def test_a_run_that_holds_up_three_workers_is_laid_aside_and_no_other_is_suspected(
+    store: str, effects: str, crew: Crew, client: Engine
+) -> None:
+    gate = Path(effects).with_name("gate")
+    bad = client.start(spins(effects, str(gate), "bad"), id="bad")
+    good = [client.start(ten_steps(effects, f"good-{number}"), id=f"good-{number}") for number in range(20)]
+    for worker in [crew(LONGER_LEASE) for _ in range(4)]:
+        ready(worker)
+    for run in good:
+        run.result()
+    until(lambda: bad.status() == "blocked")
+    assert "continuum retry bad" in bad.describe().reason
+    assert lines(effects)["bad spins"] == 3
+    assert {run for run, *_ in traces(store)["counted"]} == {b"bad".hex()}
+    gate.touch()
+    bad.retry()
+    assert bad.result() == "bad ended"
     check_claims(store)
 
 

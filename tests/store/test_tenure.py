@@ -12,7 +12,7 @@ from continuum.stamps import Stamps
 from continuum.store import keys
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
-from continuum.store.suspicion import bury_dead, bury_silent
+from continuum.store.suspicion import bury_found
 from continuum.store.tenure import Tenure, call_roll, enlist
 from continuum.store.worklist import Look, Taken, Worklist
 
@@ -60,7 +60,7 @@ class Workers:
     def bury(self, tenure: Tenure, *, fell: bool) -> None:
         """Have that worker found dead."""
         with self.store.view() as view:
-            batch = bury_dead(view, LEDGER, tenure.token) if fell else bury_silent(view, tenure.token)
+            batch = bury_found(view, LEDGER, tenure.token, died=fell)
         assert self.store.commit([batch]) == [True]
 
     def append(self, taken: Taken, number: int) -> bool:
@@ -114,7 +114,7 @@ def test_a_worker_that_was_buried_can_claim_nothing(workers: Workers) -> None:
 def test_a_worker_that_shows_life_meanwhile_is_not_buried(workers: Workers) -> None:
     first = workers.enlist(b"1")
     with workers.store.view() as view:
-        burial = bury_silent(view, first.token)
+        burial = bury_found(view, LEDGER, first.token, died=False)
     assert workers.store.commit([Batch([first.entry], [first.next_beat()]), burial]) == [True, False]
 
 
