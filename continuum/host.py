@@ -113,6 +113,8 @@ class AsyncEngine:
         self._failure: Exception | None = None
         self.cancels_host = True
         """Whether a failure of the engine cancels the block that it is used in; if not it is raised at its end."""
+        self.when_given_up: Callable[[], object] = lambda: None
+        """Called, on another thread, when a run holds up the loop and others go on with what this engine had."""
 
     # What a user asks for
 
@@ -242,6 +244,7 @@ class AsyncEngine:
                 stamps=client.stamps,
                 continuations=self._continuations == "auto",
                 settled=client.settled,
+                given_up=lambda: self.when_given_up(),
             )
             client.worker = self._scheduler
         return client

@@ -25,7 +25,7 @@ import continuum
 
 LOOPS = ["asyncio", "trio"]
 ROUNDS = 10
-RUNS = 200
+RUNS = 400
 
 
 def pytest_configure() -> None:

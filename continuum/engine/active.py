@@ -407,7 +407,8 @@ class Active:
             state = self.state
             got_on = state.crashes and self.number > self._numbered_from
             if got_on or state.status is not Status.RUNNING or (state.rewind and self._batch is not None):
-                self._change(Status.RUNNING, now, crashes=0 if got_on else state.crashes)
+                crashes, mishaps = (0, 0) if got_on else (state.crashes, state.mishaps)
+                self._change(Status.RUNNING, now, crashes=crashes, mishaps=mishaps)
         else:
             self._wait(now)
 

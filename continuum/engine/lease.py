@@ -38,12 +38,12 @@ from continuum.store.committer import Committer, Job
 from continuum.store.ledger import Ledger
 from continuum.store.protocol import Batch, Hold, Store, View
 from continuum.store.records import WorkerRecord, write
+from continuum.store.suspicion import bury_found
 from continuum.store.tenure import (
     TOKEN,
     Roll,
     Tenure,
     ask,
-    bury,
     call_roll,
     enlist,
     lock_of,
@@ -149,6 +149,7 @@ class Lease:
         self._left = left
         self._monotonic = monotonic
         self._peers: set[bytes] = set()  # the others that are at work
+        self._acquainted = False  # it has looked who they are
         self._known: set[bytes] = set()  # of these, those that were watched before
         self._gone: set[bytes] = set()  # of whom it is known that they have left something
         self._seen: dict[bytes, tuple[bytes | None, float]] = {}  # the beat of each, and since when it is that
@@ -173,8 +174,8 @@ class Lease:
 
     @property
     def in_company(self) -> bool:
-        """Whether others are at work beside this worker."""
-        return bool(self._peers)
+        """Whether others are at work beside this worker, or may be: it has not looked yet."""
+        return bool(self._peers) or not self._acquainted
 
     @property
     def calm(self) -> bool:
@@ -254,6 +255,7 @@ class Lease:
 
     def see(self, roll: Roll) -> None:
         """Take note of who is at work, and of who is gone and has left something."""
+        self._acquainted = True
         if self.tenure.token in roll.asked and not self._asked:
             self._beat_due, self._beats = 0.0, BEATS
         self._asked = self.tenure.token in roll.asked
@@ -291,7 +293,7 @@ class Lease:
         for token in others:
             if token in fallen or token in silent:
                 found.buried.append((token, fallen.get(token)))
-                plans.append((bury(view, token, fell=token in fallen), token))
+                plans.append((bury_found(view, self._ledger, token, died=token in fallen), token))
             elif token not in roll.asked:
                 plans.append((ask(roll, token), None))
         return plans or [(None, None)]

@@ -17,7 +17,6 @@ from continuum.engine.machine.requests import ChildDone
 from continuum.journal import Position, RunId
 from continuum.store.committer import Job
 from continuum.store.ends import outcome_of
-from continuum.store.ledger import CRASHES
 from continuum.store.protocol import Batch, View
 from continuum.store.tenure import Roll, Tenure, call_roll
 from continuum.store.worklist import Freed, Look, Nudge, Queued, Taken, Worklist
@@ -51,6 +50,7 @@ class Lookout:
         self._orphans = True  # there may be runs whose worker is gone
         self._blocked: set[RunId] | None = None  # those that are still to be tried; None: not known yet
         self._risks: dict[Active, int] = {}  # runs that may have brought a worker down, and when they were taken up
+        self._grave: set[Active] = set()  # of these, those that will be to blame if this one goes down
         self._shied = False  # there are more of these than are taken at a time
         self._poked = True
         self._added = False  # a run to the queue: it is looked for when there is room
@@ -86,6 +86,7 @@ class Lookout:
         self._poked = self._poked or active.leaving or active.successor is not None
         if self._risks.pop(active, None) is not None:
             self._poked = self._poked or self._shied
+        self._grave.discard(active)
 
     def await_end(self, child: RunId, active: Active, position: Position) -> None:
         """Tell that run of the end of one that it waits for and did not start."""
@@ -124,6 +125,7 @@ class Lookout:
         """Whether one of those runs has got on."""
         before = len(self._risks)
         self._risks = {active: since for active, since in self._risks.items() if active.crashes}
+        self._grave &= self._risks.keys()
         return len(self._risks) < before
 
     def _new_look(self, room: int) -> Look:
@@ -131,8 +133,7 @@ class Lookout:
         now = self._scheduler.clock()
         look = Look(self._lease.tenure, roll, now, room)
         look.risks = RISKS - sum(now - since < PROBATION for since in self._risks.values())
-        grave = sum(active.crashes >= CRASHES - 1 for active in self._risks)
-        look.grave_risks = 1 - grave if self._lease.calm else 0
+        look.grave_risks = 1 - len(self._grave) if self._lease.calm else 0
         return look
 
     def _ask(
@@ -216,6 +217,8 @@ class Lookout:
         active = self._scheduler.take_up(taken)
         if active is not None and active.crashes:
             self._risks[active] = look.now
+            if taken.grave:
+                self._grave.add(active)
 
     def _plan_look(self, due: int | None) -> None:
         """Have the store looked at when a timer in it is due."""

@@ -33,6 +33,7 @@ from continuum.engine.machine.requests import Event, LookUp, StepDone, TakeSlot,
 from continuum.engine.steps import Performer
 from continuum.engine.sweeper import Sweeper
 from continuum.engine.timers import Timers
+from continuum.engine.watchdog import Holdups, Watchdog
 from continuum.journal import Outcome, Position, RunId
 from continuum.mailbox import Mailbox
 from continuum.stamps import Stamps
@@ -83,7 +84,8 @@ class Scheduler:
     """Works on the runs of one store for one engine, on the loop that :meth:`run` is called from.
 
     `settled(run_id, end)` is called when a run's end has been committed; `clock` gives nanoseconds
-    since the epoch. With `carried` it executes runs of other workflows by the code that they carry. With
+    since the epoch; `given_up()` is called, on another thread, when a run holds up this worker and others go on
+    with what it had. With `carried` it executes runs of other workflows by the code that they carry. With
     `continuations` such are kept by themselves, else only where a workflow asks.
     """
 
@@ -104,6 +106,7 @@ class Scheduler:
         stamps: Stamps,
         continuations: bool,
         settled: Callable[[RunId, RunEnd], None],
+        given_up: Callable[[], object],
     ) -> None:
         self.ledger = ledger
         self.committer = committer
@@ -117,6 +120,8 @@ class Scheduler:
         self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._bound_of, self._load)
         self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
         self.lease = Lease(store, committer, ledger, registration, lease, lost=self.lose_all, left=self._inherit)
+        holdups = Holdups(committer, lambda: self.lease.tenure, given_up)
+        self._watchdog = Watchdog(lease / NANOSECONDS, mailbox.post, holdups.begin, holdups.end)
         self.sweeper = Sweeper(committer, ledger.codec)
         self._lookout = Lookout(self, self._worklist, self.lease)
         self._intake = Intake(registry, self._worklist, self.keeping)
@@ -145,7 +150,8 @@ class Scheduler:
         """Work until :meth:`stop`. Ends early with the store's error when it can no longer be written."""
         try:
             async with self.performer:
-                await self._work()
+                with self._watchdog:
+                    await self._work()
         finally:
             self.keeping.close()
             for active in self._memory:

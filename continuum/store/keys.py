@@ -14,7 +14,9 @@ letters  the rest of the key                         the record
 ``a``    token                                       which worker is at work under that token
 ``b``    token                                       how often it has shown that it lives
 ``l``    token                                       that others want to see whether it lives
+``L``    token                                       which run holds it up
 ``g``    token                                       a worker that is gone, and may have left something
+``z``    nothing                                     how many went down for no reason that is known
 ``C``    run                                         the code that it carries
 ``c``    run                                         the claim of the worker that has it
 ``j``    run NUL number                              an entry of its journal
@@ -72,6 +74,7 @@ __all__ = [
     "gauges",
     "gone",
     "gone_prefix",
+    "held",
     "inbox",
     "inbox_prefix",
     "inboxes",
@@ -86,6 +89,7 @@ __all__ = [
     "limit_of",
     "limit_of_gauge",
     "line",
+    "mishaps",
     "move",
     "number_of",
     "outcome",
@@ -200,12 +204,20 @@ def asked_prefix() -> bytes:
     return b"l"
 
 
+def held(token: bytes) -> bytes:
+    return b"L" + token
+
+
 def gone(token: bytes) -> bytes:
     return b"g" + token
 
 
 def gone_prefix() -> bytes:
     return b"g"
+
+
+def mishaps() -> bytes:
+    return b"z"
 
 
 def token_of(key: bytes) -> bytes:

@@ -105,7 +105,8 @@ class RunRecord:
 class RunState:
     """How a run stands. `wake` is when a timer of it is due; `failed_at` where it failed.
 
-    `crashes` is how many workers in a row have died while they executed it, and it got nowhere.
+    `crashes` is how many workers in a row have died while they executed it, and it got nowhere; when the first of
+    them had, the store counted so many `mishaps` (:mod:`continuum.store.suspicion`).
     """
 
     status: Status
@@ -116,6 +117,7 @@ class RunState:
     failed_at: list[int] | None = None
     rewind: bool = False  # take back what was recorded since failed_at before going on
     crashes: int = 0
+    mishaps: int = 0
 
     def failed_position(self) -> Position | None:
         """`failed_at` as a position."""

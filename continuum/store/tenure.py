@@ -11,7 +11,7 @@ looks for it): its lock is free, or its *beat*, a number that it counts up once 
 *asked* for a sign of life, has not changed for too long. One of them then *buries* it, on condition that
 it has not shown itself since. What it leaves behind is for whoever comes first. Of a tenure that is over
 a note is kept as long as there may be claims of it: it tells whether the worker fell, and may have been
-brought down by a run.
+brought down by a run, or was held up by one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ from continuum.store.protocol import Batch, View
 from continuum.store.results import Results
 
 __all__ = [
+    "FELL",
+    "HELD",
+    "LEFT",
     "TOKEN",
+    "TRIED",
     "Claim",
     "Roll",
     "Tenure",
@@ -37,6 +41,8 @@ __all__ = [
     "dismiss",
     "enlist",
     "forget",
+    "goes_on",
+    "held_up",
     "lock_of",
     "owner_of",
     "registered",
@@ -49,7 +55,11 @@ TOKEN: Final = 8
 """How many bytes a token has."""
 
 FELL: Final = b"fell"
+TRIED: Final = b"tried"
 LEFT: Final = b"left"
+HELD: Final = b"held"
+"""How a worker has gone: it died; it died with a run in hand that is to blame; it ended, or was silent; or a run
+held it up, whose id follows."""
 
 _NUMBER: Final = struct.Struct(">Q")
 
@@ -96,9 +106,13 @@ class Roll(NamedTuple):
         """Whether the tenure goes on."""
         return self.workers.get(tenure.token) == tenure.entry[1]
 
+    def was_held_up(self, token: bytes, run_id: str) -> bool:
+        """Whether that run is known to have held up that worker."""
+        return self.gone.get(token) == HELD + run_id.encode()
+
     def fell(self, token: bytes) -> bool:
         """Whether that worker died at work."""
-        return self.gone.get(token) == FELL
+        return self.gone.get(token) in (FELL, TRIED)
 
 
 def lock_of(worker: bytes) -> str:
@@ -133,6 +147,16 @@ def show_life(tenure: Tenure, *, last: bool) -> Batch:
     return Batch([tenure.entry], [tenure.next_beat()], [keys.asked(tenure.token)] if last else [])
 
 
+def held_up(tenure: Tenure, run_id: str) -> Batch:
+    """Note that a run keeps the worker from everything else, also from showing that it lives."""
+    return Batch([tenure.entry], [(keys.held(tenure.token), run_id.encode())])
+
+
+def goes_on(tenure: Tenure) -> Batch:
+    """Note that no run does any more."""
+    return Batch([tenure.entry], deletes=[keys.held(tenure.token)])
+
+
 def resign(view: View, tenure: Tenure, results: Results, limits: Limits) -> Batch:
     """End one's own tenure, and note whether something is left; the others are told to look."""
     batch = Batch([tenure.entry], deletes=_of(tenure.token), notify=True)
@@ -142,14 +166,14 @@ def resign(view: View, tenure: Tenure, results: Results, limits: Limits) -> Batc
     return batch
 
 
-def bury(view: View, token: bytes, *, fell: bool) -> Batch:
+def bury(view: View, token: bytes, how: bytes) -> Batch:
     """End the tenure of a worker that is found dead, unless it shows life meanwhile; the others are told.
 
-    Whether it `fell` is known where its lock is free. One that is merely silent may have been stopped.
+    That it fell is known where its lock is free. One that is merely silent may have been stopped.
     """
     seen = [(key, view.get(key)) for key in (keys.tenure(token), keys.beat(token))]
     worker = seen[0][1] or b""
-    return Batch(seen, [(keys.gone(token), FELL if fell else LEFT)], [*_of(token), keys.worker(worker)], notify=True)
+    return Batch(seen, [(keys.gone(token), how)], [*_of(token), keys.worker(worker)], notify=True)
 
 
 def registered(view: View) -> list[bytes]:
@@ -176,4 +200,4 @@ def forget(roll: Roll, token: bytes) -> Batch:
 
 def _of(token: bytes) -> list[bytes]:
     """The keys of a worker at work."""
-    return [keys.tenure(token), keys.asked(token), keys.beat(token)]
+    return [keys.tenure(token), keys.asked(token), keys.beat(token), keys.held(token)]

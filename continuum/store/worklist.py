@@ -29,10 +29,11 @@ from continuum.store.calls import InHand, calls, gather, keys_for
 from continuum.store.carried import Carried, unpack
 from continuum.store.codec import seal
 from continuum.store.leavings import leave
-from continuum.store.ledger import CRASHES, Ledger, is_laid_aside
+from continuum.store.ledger import Ledger, is_laid_aside
 from continuum.store.limits import Asker, Bound, Round, bound_of_workflow
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Continuation, Message, Refusal, RunEnd, RunRecord, RunState, read, write
+from continuum.store.suspicion import is_grave, is_to_blame, mishaps, suspected
 from continuum.store.tenure import Roll, Tenure, forget, owner_of
 
 __all__ = ["Freed", "Load", "Look", "Nudge", "Queued", "Taken", "Worklist"]
@@ -56,14 +57,15 @@ KEPT: Final = 16
 class Taken:
     """A run that was claimed, with all it takes to go on; or `error`, where something cannot be loaded.
 
-    `carried` is the code that came with it, where the worker does not have the workflow itself. Where the run
-    is `resumed` from its `continuation`, `journal` holds what was recorded since; where it could have
-    been and is not, `unfit` says why.
+    It is `grave` where the run is to blame if its worker goes down once more. `carried` is the code that came
+    with it, where the worker does not have the workflow itself. Where the run is `resumed` from its `continuation`,
+    `journal` holds what was recorded since; where it could have been and is not, `unfit` says why.
     """
 
     record: RunRecord
     state: RunState
     claim: bytes
+    grave: bool = False
     journal: list[tuple[int, Entry]] = field(default_factory=list)
     messages: list[tuple[int, Message]] = field(default_factory=list)
     args: tuple[Any, ...] = ()
@@ -109,8 +111,7 @@ class Look:
     At most `room` runs are claimed; where that leaves some, it is seen to those in `hand` that something came for,
     which may lie behind what was left. With `orphans` those are set free whose worker is gone, and `blocked` are
     runs that are to be tried again (None: all that are blocked). Of those whose worker has died it takes
-    `risks`, which are few, and only one which that has happened to as often as may be: when the next worker
-    dies no other is to be suspected of it.
+    `risks`, which are few, and only one that is grave: when the next worker dies no other is to be blamed for it.
     """
 
     tenure: Tenure
@@ -143,9 +144,8 @@ class Look:
         """How many workers there are."""
         return len({*self.roll.workers, self.tenure.token})
 
-    def dares(self, crashes: int) -> bool:
+    def dares(self, crashes: int, *, grave: bool) -> bool:
         """Whether it may take another run whose workers have died so many times in a row."""
-        grave = crashes == CRASHES - 1
         if crashes and (self.risks <= 0 or (grave and self.grave_risks <= 0)):
             self.shied = True
             return False
@@ -296,13 +296,17 @@ class Worklist:
         record, state = self._ledger.record(view, run_id), self._ledger.state(view, run_id)
         batch = Batch([(keys.claim(run_id), claim), self._ledger.unchanged(view, run_id)], notify=True)
         batch.deletes.append(keys.claim(run_id))
-        fell = look.roll.fell(owner_of(claim)) and self._was_executed(view, look, run_id, state)
-        crashes = state.crashes + fell
-        if crashes >= CRASHES:
-            self._lay_aside(batch, record, state, look.now)
-            return batch
-        if state.status is Status.RUNNING or fell:
-            waiting = replace(state, status=Status.WAITING, updated=look.now, waiting_for="a worker", crashes=crashes)
+        owner = owner_of(claim)
+        fell = look.roll.fell(owner) and self._was_executed(view, look, run_id, state)
+        waiting = replace(state, status=Status.WAITING, updated=look.now, waiting_for="a worker")
+        counts = fell or look.roll.was_held_up(owner, run_id)
+        if counts:
+            count = mishaps(view)
+            waiting = suspected(waiting, count, look.roll.gone[owner])
+            if is_to_blame(waiting, count):
+                self._lay_aside(batch, record, state, waiting.crashes, look.now)
+                return batch
+        if state.status is Status.RUNNING or counts:
             self._ledger.put_state(batch, record, state, waiting)
         self._ledger.put_ready(batch, record.address, record.created)  # before those that came later
         return batch
@@ -348,15 +352,22 @@ class Worklist:
         batch = Batch([(keys.claim(run_id), held), self._ledger.unchanged(view, run_id)], deletes=ready)
         if is_laid_aside(state) or _is_delayed(record, state, look.now):
             return (batch, None) if ready else None
-        crashes = state.crashes
-        if not look.dares(crashes):
+        grave = state.crashes > 0 and is_grave(state, mishaps(view))
+        if not look.dares(state.crashes, grave=grave):
             return None
         bound = self._limit_of(view, record) if state.status is Status.PENDING else None
         if bound is not None and (queued := self._queue(view, batch, record, state, bound, look.now)) is not None:
             return batch, queued
         claim = look.tenure.claim()
-        running = RunState(Status.RUNNING, look.now, rewind=state.rewind, failed_at=state.failed_at, crashes=crashes)
-        taken = Taken(record, running, claim.value)
+        running = RunState(
+            Status.RUNNING,
+            look.now,
+            rewind=state.rewind,
+            failed_at=state.failed_at,
+            crashes=state.crashes,
+            mishaps=state.mishaps,
+        )
+        taken = Taken(record, running, claim.value, grave)
         batch.checks.append(claim.check)
         batch.puts.append((keys.claim(run_id), claim.value))
         self._ledger.put_state(batch, record, state, running)
@@ -365,15 +376,16 @@ class Worklist:
         batch.deletes = list(dict.fromkeys([*ready, *called]))
         return batch, taken
 
-    def _lay_aside(self, batch: Batch, record: RunRecord, old: RunState, now: int) -> None:
+    def _lay_aside(self, batch: Batch, record: RunRecord, old: RunState, crashes: int, now: int) -> None:
         """Make the run a dead letter: nobody executes it until it is retried by hand."""
         reason = (
-            f"run {record.id!r} was being executed when its worker died, {CRASHES} times in a row, and recorded "
-            "nothing new in between: it is not executed any more. Find out what kills the process "
-            f"(a crash in native code, os._exit, no memory), then let it go on: continuum retry {record.id}"
+            f"run {record.id!r} was being executed when its worker died, or was held up by it, {crashes} times in a "
+            "row, and recorded nothing new in between: it is not executed any more. Find out what brings the worker "
+            "down (a crash in native code, os._exit, no memory, a loop without an end), then let it go on: "
+            f"continuum retry {record.id}"
         )
         state = RunState(
-            Status.BLOCKED, now, reason=reason, rewind=old.rewind, failed_at=old.failed_at, crashes=CRASHES
+            Status.BLOCKED, now, reason=reason, rewind=old.rewind, failed_at=old.failed_at, crashes=crashes
         )
         self._ledger.put_state(batch, record, old, state)
 

@@ -14,8 +14,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from continuum import Engine, Receive, Save, workflow
+from continuum.store.codec import Codec
 from continuum.store.opening import open_store
 from continuum.store.protocol import Batch, Store
+from continuum.store.records import RunState, read
+
+CODEC = Codec(1 << 20)
 
 STEPS = 10
 WORDS = 2
@@ -88,6 +92,14 @@ def kills(effects: str, gate: str, name: str) -> Any:
     return (yield Save(kill, effects, gate, f"{name} kills"))
 
 
+@workflow
+def spins(effects: str, gate: str, name: str) -> Any:
+    note(effects, f"{name} spins")
+    while not os.path.exists(gate):
+        pass
+    return (yield Save(note, effects, f"{name} ended"))
+
+
 class Traced:
     """A store in which every claim, and every batch under one, leaves a trace of its own."""
 
@@ -110,6 +122,10 @@ def _traced(batch: Batch) -> Batch:
     for run, claim in fences:
         traces.append((_trace(b"wrote", run, claim or b""), b""))
         traces += [(_trace(b"entry", key, claim or b""), b"") for key, _ in batch.puts if key[:1] == b"j"]
+    if any(key[:1] == b"c" for key in batch.deletes):
+        (claim,) = (claim for key, claim in batch.checks if key[:1] == b"c")
+        counts = ((key, read(CODEC, RunState, key, data).crashes) for key, data in batch.puts if key[:1] == b"s")
+        traces += [(_trace(b"counted", key, bytes([count]) + (claim or b"")), b"") for key, count in counts if count]
     return Batch(batch.checks, [*batch.puts, *traces], batch.deletes, batch.notify)
 
 
@@ -120,7 +136,7 @@ def _trace(what: bytes, key: bytes, claim: bytes) -> bytes:
 def work(url: str, lease: float) -> None:
     """Work until standard input ends."""
     store: Any = Traced(open_store(url))
-    workflows = [ten_steps, asks_between_steps, holds, kills]
+    workflows = [ten_steps, asks_between_steps, holds, kills, spins]
     with Engine(store, workflows=workflows, grace=0.0, lease=lease, concurrency=CONCURRENCY):
         print("ready", flush=True)
         sys.stdin.read()

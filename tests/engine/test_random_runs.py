@@ -28,7 +28,7 @@ from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import Settle, Started
 from continuum.errors import CommitUnknown, RunEnded, RunFinished, StoreClosed, WrongState
 from continuum.journal import FINISHED, MARKS, TAKES, Entry, Failure, Kind, Status, Value
-from continuum.store import keys, worklist
+from continuum.store import keys, suspicion
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger, RunInfo
 from continuum.store.memory import MemoryStore, Space
@@ -48,8 +48,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody wants to read of all the crashes, and no run is suspected of them."""
     monkeypatch.setattr("continuum.host.logger.disabled", True)
     monkeypatch.setattr(lookout, "PROBATION", 0)
-    for room in (lookout, worklist):
-        monkeypatch.setattr(room, "CRASHES", 1_000_000)
+    monkeypatch.setattr(suspicion, "CRASHES", 1_000_000)
 
 
 @pytest.fixture

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from test_ledger import LEDGER, RECORD
 
-from continuum.journal import Entry, Kind, Status, Value
+from continuum.journal import Entry, Kind, RunId, Status, Value
 from continuum.stamps import Stamps
 from continuum.store import keys
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
-from continuum.store.tenure import Tenure, bury, call_roll, enlist
+from continuum.store.suspicion import bury_found
+from continuum.store.tenure import Tenure, call_roll, enlist
 from continuum.store.worklist import Look, Taken, Worklist
 
 WORKLIST = Worklist(LEDGER, Stamps(lambda: 1), ["default"], lambda label: True)
@@ -21,8 +24,12 @@ class Workers:
 
     def __init__(self) -> None:
         self.store = MemoryStore(Space())
+        self.start("r")
+
+    def start(self, run_id: str) -> None:
+        """Another run."""
         with self.store.view() as view:
-            batch, _ = LEDGER.start(view, RECORD)
+            batch, _ = LEDGER.start(view, replace(RECORD, id=RunId(run_id)))
         assert batch is not None
         assert self.store.commit([batch]) == [True]
 
@@ -32,10 +39,10 @@ class Workers:
         assert self.store.commit([enlist(tenure, (keys.worker(name), b""), (keys.move(), None))]) == [True]
         return tenure
 
-    def look(self, tenure: Tenure, now: int = 1) -> Look:
+    def look(self, tenure: Tenure, now: int = 1, *, risks: int = 1, grave_risks: int = 1) -> Look:
         """What a look of that worker finds; nothing of it is committed yet."""
         with self.store.view() as view:
-            look = Look(tenure, call_roll(view), now, 10, orphans=True)
+            look = Look(tenure, call_roll(view), now, 10, orphans=True, risks=risks, grave_risks=grave_risks)
             WORKLIST.look(view, look)
         return look
 
@@ -53,7 +60,7 @@ class Workers:
     def bury(self, tenure: Tenure, *, fell: bool) -> None:
         """Have that worker found dead."""
         with self.store.view() as view:
-            batch = bury(view, tenure.token, fell=fell)
+            batch = bury_found(view, LEDGER, tenure.token, died=fell)
         assert self.store.commit([batch]) == [True]
 
     def append(self, taken: Taken, number: int) -> bool:
@@ -62,10 +69,22 @@ class Workers:
         WORKLIST.append(batch, "r", number, Entry((number,), Kind.SAVE, "step", Value(number), 1))
         return self.store.commit([batch]) == [True]
 
-    def crashes(self) -> tuple[str, int]:
+    def fall(self, name: bytes, *, both: bool = False) -> None:
+        """A worker takes the run, or both that there are, and goes down; another one sees to what it left."""
+        worker = self.enlist(name)
+        look = self.look(worker, risks=1 + both, grave_risks=1)
+        assert all(self.carry_out(look))
+        self.bury(worker, fell=True)
+        assert all(self.carry_out(self.look(Tenure(b"visitor1", b"visitor"), risks=0)))
+
+    def mishap(self, name: bytes) -> None:
+        """A worker goes down that had nothing in hand."""
+        self.bury(self.enlist(name), fell=True)
+
+    def crashes(self, run_id: str = "r") -> tuple[str, int]:
         """How the run stands, and how many workers have died of it."""
         with self.store.view() as view:
-            state = LEDGER.state(view, "r")
+            state = LEDGER.state(view, run_id)
         return state.status, state.crashes
 
 
@@ -95,7 +114,7 @@ def test_a_worker_that_was_buried_can_claim_nothing(workers: Workers) -> None:
 def test_a_worker_that_shows_life_meanwhile_is_not_buried(workers: Workers) -> None:
     first = workers.enlist(b"1")
     with workers.store.view() as view:
-        burial = bury(view, first.token, fell=False)
+        burial = bury_found(view, LEDGER, first.token, died=False)
     assert workers.store.commit([Batch([first.entry], [first.next_beat()]), burial]) == [True, False]
 
 
@@ -120,6 +139,64 @@ def test_only_workers_that_fell_are_counted_and_after_three_the_run_is_laid_asid
         workers.bury(worker, fell=fell)
         assert all(workers.carry_out(workers.look(Tenure(b"visitor1", b"visitor"))))
     assert workers.crashes() == ((Status.BLOCKED, 3) if fell else (Status.WAITING, 0))
+
+
+def test_workers_that_go_down_without_a_run_speak_for_it(workers: Workers) -> None:
+    workers.fall(b"1")
+    workers.mishap(b"2")
+    workers.fall(b"3")
+    workers.fall(b"4")
+    assert workers.crashes() == (Status.WAITING, 3)
+    workers.fall(b"5")
+    assert workers.crashes() == (Status.BLOCKED, 4)
+
+
+def test_however_many_workers_go_down_without_it_six_times_are_enough(workers: Workers) -> None:
+    for number in range(1, 7):
+        assert workers.crashes()[0] != Status.BLOCKED
+        workers.fall(b"%d" % number)
+        workers.mishap(b"x")
+        workers.mishap(b"y")
+    assert workers.crashes() == (Status.BLOCKED, 6)
+
+
+def test_workers_that_went_down_before_a_run_was_suspected_do_not_speak_for_it(workers: Workers) -> None:
+    workers.mishap(b"x")
+    workers.mishap(b"y")
+    for number in range(1, 4):
+        workers.fall(b"%d" % number)
+    assert workers.crashes() == (Status.BLOCKED, 3)
+
+
+def test_a_worker_that_goes_down_with_a_run_that_is_to_blame_does_not_speak_for_another(workers: Workers) -> None:
+    workers.start("other")
+    workers.fall(b"1", both=True)
+    workers.fall(b"2", both=True)
+    workers.fall(b"3")
+    assert {workers.crashes(), workers.crashes("other")} == {(Status.BLOCKED, 3), (Status.WAITING, 2)}
+    workers.fall(b"4")
+    assert {workers.crashes(), workers.crashes("other")} == {(Status.BLOCKED, 3)}
+
+
+def test_a_worker_that_stands_still_speaks_for_a_run_too(workers: Workers) -> None:
+    workers.fall(b"1")
+    workers.bury(workers.enlist(b"2"), fell=False)
+    workers.fall(b"3")
+    workers.fall(b"4")
+    assert workers.crashes() == (Status.WAITING, 3)
+
+
+def test_a_run_that_may_be_laid_aside_waits_for_calm_unless_workers_go_down_without_it(workers: Workers) -> None:
+    workers.fall(b"1")
+    workers.fall(b"2")
+    visitor = workers.enlist(b"3")
+    assert workers.look(visitor, grave_risks=0).shied
+    assert workers.take(visitor).grave
+    workers.bury(visitor, fell=False)  # it merely stood still
+    workers.mishap(b"4")
+    assert all(workers.carry_out(workers.look(Tenure(b"visitor1", b"visitor"))))
+    look = workers.look(workers.enlist(b"5"), grave_risks=0)
+    assert [answer.grave for _, answer in look.found if isinstance(answer, Taken)] == [False]
 
 
 def test_workers_begin_with_different_runs(workers: Workers) -> None:
