@@ -60,10 +60,15 @@ async def pass_gate(name: str) -> None:
     await gates[name].wait()
 
 
+def _set_window(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(scheduler, "WINDOW", size)
+    monkeypatch.setattr(scheduler, "SHARED_WINDOW", size)  # that of a worker which does not know yet who is beside it
+
+
 @pytest.fixture(autouse=True)
 def _a_small_window(monkeypatch: pytest.MonkeyPatch) -> None:
     global gates
-    monkeypatch.setattr(scheduler, "WINDOW", 4)
+    _set_window(monkeypatch, 4)
     gates = {name: anyio.Event() for name in ("all", "first", "second")}
     begun.clear()
 
@@ -180,7 +185,7 @@ async def test_a_long_queue_is_not_looked_at_for_each_free_place(where: str, mon
         find(worklist, view, look)
 
     monkeypatch.setattr(Worklist, "look", look)
-    monkeypatch.setattr(scheduler, "WINDOW", 40)
+    _set_window(monkeypatch, 40)
     names = [f"run {number}" for number in range(100)]
     gates.update((name, anyio.Event()) for name in names)
     async with AsyncEngine(where, workflows=[one_by_one], work=False) as client:
