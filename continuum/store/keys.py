@@ -400,8 +400,7 @@ def run_of_unswept(key: bytes) -> RunId:
 
 def lasts(run_id: str, generation: int | None = None) -> bytes:
     """The prefix of those of a run, or of one generation of its history; generations sort as they count."""
-    prefix = b"J" + run_id.encode() + b"\0"
-    return prefix if generation is None else prefix + _NUMBER.pack(generation)
+    return b"J" + run_id.encode() + b"\0" + (b"" if generation is None else _NUMBER.pack(generation))
 
 
 def last(run_id: str, generation: int, key: str) -> bytes:
