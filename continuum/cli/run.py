@@ -22,7 +22,7 @@ import anyio
 import click
 
 from continuum.cli import output
-from continuum.cli.exits import OK
+from continuum.cli.exits import FAILED, OK
 from continuum.cli.options import DURATION, QUEUE, Settings, opening, pass_settings, store_option
 from continuum.cli.pool import supervise, worker_command
 from continuum.cli.signals import Signals
@@ -186,6 +186,7 @@ async def serve(daemon: Daemon) -> int:
         carried=daemon.carried,
         lease=daemon.lease,
     )
+    engine.when_given_up = _end_at_once
     async with AsyncExitStack() as stack:
         signals = stack.enter_context(Signals())
         with opening():
@@ -209,6 +210,12 @@ async def _until_done(engine: AsyncEngine, stop: anyio.Event, *, until_idle: boo
             group.start_soon(idle)
         await stop.wait()
         group.cancel_scope.cancel()
+
+
+def _end_at_once() -> None:
+    """Others have what this process had, and a run holds it up for as long as it likes: another process is of use."""
+    output.note("ending at once: a run holds up this worker")
+    os._exit(FAILED)
 
 
 def _watch_standard_input(ended: anyio.Event) -> None:

@@ -83,6 +83,15 @@ def gated(name):
 
 
 @workflow
+def stuck(name):
+    with open(name + ".begun", "a") as file:
+        file.write(".")
+    while not os.path.exists(name + ".go"):
+        pass
+    return (yield Save(gate, name))
+
+
+@workflow
 def moved(point):
     x = yield Save(double, point.x)
     return Point(x)

@@ -65,6 +65,21 @@ def test_workers_share_the_runs_and_one_that_dies_is_replaced(project: Project, 
     assert workers(project) == set()
 
 
+def test_workers_that_a_run_holds_up_are_replaced_and_the_run_is_laid_aside(
+    project: Project, background: Background
+) -> None:
+    parent = started(background, 2, "--lease", "2")
+    assert project("start", "flows:stuck", "a", "--id", "a").returncode == 0
+    for _ in range(3):
+        read_until(parent, "ending at once: a run holds up this worker")
+        assert "exit code 1" in read_until(parent, "worker process")
+    until(lambda: json.loads(project("show", "a", "--json").stdout)["status"] == "blocked")
+    assert project("start", "flows:echo", "5", "--wait").returncode == 0
+    assert (project.path / "a.begun").read_text() == "..."
+    parent.send_signal(signal.SIGTERM)
+    assert parent.wait(SAFETY) == 0
+
+
 def test_the_store_is_in_no_command_that_everybody_may_see(project: Project, background: Background) -> None:
     parent = started(background, 2)
     worker, _ = workers(project)

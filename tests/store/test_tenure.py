@@ -13,7 +13,7 @@ from continuum.store import keys
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
 from continuum.store.suspicion import bury_found
-from continuum.store.tenure import Tenure, call_roll, enlist
+from continuum.store.tenure import Tenure, call_roll, enlist, goes_on, held_up
 from continuum.store.worklist import Look, Taken, Worklist
 
 WORKLIST = Worklist(LEDGER, Stamps(lambda: 1), ["default"], lambda label: True)
@@ -39,10 +39,10 @@ class Workers:
         assert self.store.commit([enlist(tenure, (keys.worker(name), b""), (keys.move(), None))]) == [True]
         return tenure
 
-    def look(self, tenure: Tenure, now: int = 1, *, risks: int = 1, grave_risks: int = 1) -> Look:
+    def look(self, tenure: Tenure, now: int = 1, *, risks: int = 1, grave_risks: int = 1, room: int = 10) -> Look:
         """What a look of that worker finds; nothing of it is committed yet."""
         with self.store.view() as view:
-            look = Look(tenure, call_roll(view), now, 10, orphans=True, risks=risks, grave_risks=grave_risks)
+            look = Look(tenure, call_roll(view), now, room, orphans=True, risks=risks, grave_risks=grave_risks)
             WORKLIST.look(view, look)
         return look
 
@@ -176,6 +176,27 @@ def test_a_worker_that_goes_down_with_a_run_that_is_to_blame_does_not_speak_for_
     assert {workers.crashes(), workers.crashes("other")} == {(Status.BLOCKED, 3), (Status.WAITING, 2)}
     workers.fall(b"4")
     assert {workers.crashes(), workers.crashes("other")} == {(Status.BLOCKED, 3)}
+
+
+@pytest.mark.parametrize("died", [True, False])
+def test_of_a_worker_that_a_run_held_up_that_run_is_counted_and_no_other(workers: Workers, died: bool) -> None:
+    workers.start("other")
+    for number in range(3):
+        worker = workers.enlist(b"%d" % number)
+        assert all(workers.carry_out(workers.look(worker)))
+        assert workers.store.commit([held_up(worker, "r")]) == [True]
+        workers.bury(worker, fell=died)
+        assert all(workers.carry_out(workers.look(Tenure(b"visitor1", b"visitor"), risks=0, room=0)))
+    assert (workers.crashes(), workers.crashes("other")) == ((Status.BLOCKED, 3), (Status.WAITING, 0))
+
+
+def test_a_worker_that_is_held_up_no_more_is_one_that_merely_stood_still(workers: Workers) -> None:
+    worker = workers.enlist(b"1")
+    workers.take(worker)
+    assert workers.store.commit([held_up(worker, "r"), goes_on(worker)]) == [True, True]
+    workers.bury(worker, fell=False)
+    assert all(workers.carry_out(workers.look(Tenure(b"visitor1", b"visitor"))))
+    assert workers.crashes() == (Status.WAITING, 0)
 
 
 def test_a_worker_that_stands_still_speaks_for_a_run_too(workers: Workers) -> None:
