@@ -18,5 +18,5 @@ def test_the_table_is_complete() -> None:
     assert keys.__doc__ is not None
     letters = set(re.findall(r"^``(\w+)``", keys.__doc__, re.MULTILINE))
     with open(keys.__file__, encoding="utf-8") as file:
-        used = set(re.findall(r'return b"(\w+)"', file.read()))
+        used = set(re.findall(r'(?:return|prefix =) b"(\w+)"', file.read()))
     assert used == letters

@@ -810,23 +810,18 @@ def test_a_parameter_that_is_there_twice_is_refused(store_url: str) -> None:
         open_store(f"{store_url}&schema=another")
 
 
-def test_a_role_without_the_right_to_make_the_schema_is_told_how_to_get_one(
-    postgres_server: Server, name: str, ask: Any
-) -> None:
+def test_a_role_without_the_right_to_make_the_schema_is_told_how_to_get_one(postgres_server: Server, name: str) -> None:
     url = pick(postgres_server.url.replace("postgres@", f"{name}@"), name)
-    ask("CREATE ROLE {} LOGIN")
-    try:
+    with psycopg.connect(postgres_server.url, autocommit=True) as administrator:
+        administrator.execute(f"CREATE ROLE {name} LOGIN".encode())
         with pytest.raises(StoreError) as refused:
             open_store(url)
         _, _, remedy = str(refused.value).rpartition(": ")
         assert remedy == f"CREATE SCHEMA {name} AUTHORIZATION {name}"
-        ask(remedy)
-        store = open_store(url)
-        assert store.commit([put(b"a")]) == [True]
-        store.close()
-    finally:
-        ask("DROP SCHEMA {} CASCADE")
-        ask("DROP ROLE {}")
+        administrator.execute(remedy.encode())
+        with closing(open_store(url)) as store:
+            assert store.commit([put(b"a")]) == [True]
+        administrator.execute(f"DROP OWNED BY {name} CASCADE; DROP ROLE {name}".encode())
 
 
 SECRET = "canary/7:@b?d"
