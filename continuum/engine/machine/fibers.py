@@ -18,11 +18,12 @@ from continuum.commands import Command
 from continuum.engine.machine.groups import Body, Group, body_of, branch_of, raising, summary
 from continuum.engine.machine.outcome import NOTHING, discard
 from continuum.engine.machine.replay import Journal, described
-from continuum.engine.machine.teaching import explain_unyielded, unyielded
+from continuum.engine.machine.teaching import explain_mapped, explain_unyielded, unyielded
 from continuum.engine.machine.undo import UndoStack
 from continuum.errors import BadCommand, Cancelled
 from continuum.journal import Entry, Failure, Kind, Outcome, Position, Value
 from continuum.place import place
+from continuum.workflow import Invocation
 
 __all__ = ["Fiber", "Fibers", "Waiting", "is_ours"]
 
@@ -328,10 +329,13 @@ def _run_before(fiber: Fiber) -> BadCommand:
 
 def _result(fiber: Fiber, value: Any) -> Outcome:
     """What a generator gave back, unless that is something it should have yielded."""
-    body: Any = fiber.body
-    if type(value) in _PLAIN or _is_lone(body) or (left := unyielded(value)) is None:
+    if type(value) in _PLAIN:
         return Value(value)
-    return Failure(explain_unyielded(left, value, fiber.where()))
+    if _is_lone(fiber.body):  # a step may make a command for others to yield, but not one for each item
+        mapped = isinstance(value, Command | Invocation) and fiber.group is not None and fiber.group.kind is Kind.MAP
+        return Failure(explain_mapped(value, fiber.where())) if mapped else Value(value)
+    left = unyielded(value)
+    return Value(value) if left is None else Failure(explain_unyielded(left, value, fiber.where()))
 
 
 def _is_of(outcome: Outcome, error: BaseException) -> bool:

@@ -13,7 +13,15 @@ from continuum.place import place
 from continuum.steps import step_name
 from continuum.workflow import Invocation, Workflow
 
-__all__ = ["check_done", "explain_bad_command", "explain_bad_delegate", "explain_unyielded", "holds", "unyielded"]
+__all__ = [
+    "check_done",
+    "explain_bad_command",
+    "explain_bad_delegate",
+    "explain_mapped",
+    "explain_unyielded",
+    "holds",
+    "unyielded",
+]
 
 _TO_BE_YIELDED: Final = (Command, Invocation, GeneratorType)
 
@@ -51,6 +59,15 @@ def explain_unyielded(left: object, result: object, where: str) -> BadCommand:
         return BadCommand(f"{where} returns {holder}{told_unyielded(left)}")
     what, remedy = _diagnosis(left)
     return BadCommand(f"{where} returns {holder}{what}, which has not been run; {remedy}")
+
+
+def explain_mapped(made: object, where: str) -> BadCommand:
+    """The error of a Map whose function makes for each item what is to be yielded, and does not yield it."""
+    kind = made.workflow.name if isinstance(made, Invocation) else type(made).__name__
+    return BadCommand(
+        f"{where} has a Map of a function that gives back {kind}(...) and not its result: make it a generator "
+        f"function, as in `def each(item): return (yield {'from ' if isinstance(made, Invocation) else ''}{kind}(...))`"
+    )
 
 
 def check_done(left: object, callback: Callable[..., object]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from harness import Play, do
 
-from continuum import All, BadCommand, Call, Ensure, Handle, Patch, Receive, Save, Sleep, workflow
+from continuum import All, BadCommand, Call, Ensure, Handle, Invocation, Map, Patch, Receive, Save, Sleep, workflow
 from continuum.journal import Status
 
 Body = Generator[Any, Any, Any]
@@ -224,6 +224,32 @@ def test_a_step_may_give_a_command_to_a_workflow_that_yields_it() -> None:
     play.done("decide", do("act"))
     play.done("act", "done")
     assert play.result == play.replay().result == "done"
+
+
+@pytest.mark.parametrize("made", [do("act"), other(), Sleep(1)], ids=["a step", "an invocation", "a timer"])
+def test_a_map_of_a_function_that_makes_commands_is_told(made: Any) -> None:
+    @workflow
+    def maps() -> Body:
+        return (yield Map(len, ["item"]))
+
+    play = Play(maps())
+    play.done("len", made)
+    name = "other" if isinstance(made, Invocation) else type(made).__name__
+    line = maps.function.__code__.co_firstlineno + 2
+    told = str(play.error)
+    assert told.startswith(f"test_teaching.py:{line} in ")
+    assert f"has a Map of a function that gives back {name}(...) and not its result: make it a generator" in told
+    assert str(play.replay().error) == told
+
+
+def test_a_map_may_give_what_is_like_a_command() -> None:
+    @workflow
+    def maps() -> Body:
+        return [each[0] for each in (yield Map(len, ["item"]))]
+
+    play = Play(maps())
+    play.done("len", ("one", {"two": [3]}))
+    assert play.result == ["one"]
 
 
 def test_a_patch_is_neither_true_nor_false() -> None:
