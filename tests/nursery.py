@@ -31,13 +31,15 @@ import continuum.cli.main
 __all__ = ["Born", "Nursery", "nursery"]
 
 ROOT = Path(continuum.__file__).parent.parent
+STDERR = 2
 STREAMS = 4  # standard input, output and error, and the line to who asks
 
 
 class Born:
-    """A process of a nursery, which is dead at the end of the block. What it prints there is in `stdout`."""
+    """A process of a nursery, with pipes to and from it, which is dead at the end of the block."""
 
-    def __init__(self, guard: socket.socket, stdout: TextIO) -> None:
+    def __init__(self, guard: socket.socket, stdin: TextIO, stdout: TextIO) -> None:
+        self.stdin = stdin
         self.stdout = stdout
         self.returncode: int | None = None
         self._guard = guard
@@ -50,8 +52,8 @@ class Born:
         if self.poll() is None:
             self.kill()
             self.wait()
-        self.stdout.close()
-        self._guard.close()
+        for end in (self.stdin, self.stdout, self._guard):
+            end.close()
 
     def wait(self, seconds: float | None = None) -> int:
         """How it has ended, in the words of :mod:`subprocess`."""
@@ -83,8 +85,9 @@ class Nursery:
         self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str], timeout: float
     ) -> subprocess.CompletedProcess[str]:
         """One that does its work to the end."""
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            with Born(self._bear(arguments, cwd, env, out.fileno(), err.fileno()), out) as born:
+        with open(os.devnull) as nothing, tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            guard = self._bear(arguments, cwd, env, (nothing.fileno(), out.fileno(), err.fileno()))
+            with Born(guard, nothing, out) as born:
                 code = born.wait(timeout)
                 out.seek(0)
                 err.seek(0)
@@ -92,16 +95,18 @@ class Nursery:
 
     def start(self, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> Born:
         """One that lives beside the test."""
-        shown, given = os.pipe()
-        with open(given, "wb"):
-            return Born(self._bear(arguments, cwd, env, given, 2), open(shown))
+        stdin, given = os.pipe()
+        shown, stdout = os.pipe()
+        with open(stdin), open(stdout, "w"):
+            guard = self._bear(arguments, cwd, env, (stdin, stdout, STDERR))
+        return Born(guard, open(given, "w"), open(shown))
 
     def _bear(
-        self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: int, stderr: int
+        self, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], streams: tuple[int, int, int]
     ) -> socket.socket:
         ours, theirs = socket.socketpair()
-        with theirs, open(os.devnull) as nothing:
-            socket.send_fds(self._door, [b"!"], [nothing.fileno(), stdout, stderr, theirs.fileno()])
+        with theirs:
+            socket.send_fds(self._door, [b"!"], [*streams, theirs.fileno()])
         ours.sendall(json.dumps([list(arguments), str(cwd), dict(env)]).encode())
         ours.shutdown(socket.SHUT_WR)
         return ours

@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from at_once import take_over_at_once
 from crew import note
 
 from continuum import Engine, Limit, Save, workflow
@@ -17,7 +18,7 @@ from continuum.store.opening import open_store
 from continuum.store.protocol import Batch, Store
 
 AT_A_TIME = 3
-RATE = 10
+RATE = 20
 RUNS_AT_A_TIME = 2
 TRACE = b"~"
 
@@ -79,6 +80,7 @@ class Traced:
 
 def work(url: str, lease: float) -> None:
     """Work until standard input ends."""
+    take_over_at_once(url)
     store: Any = Traced(open_store(url))
     with Engine(store, workflows=[visits, rings, stays], grace=0.0, lease=lease):
         print("ready", flush=True)

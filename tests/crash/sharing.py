@@ -16,6 +16,8 @@ import sys
 import time
 from typing import Any
 
+from at_once import take_over_at_once
+
 from continuum import Engine, Receive, Save, workflow
 from continuum.store import notify
 
@@ -66,6 +68,7 @@ def shares(effects: str, gate: str, name: str) -> Any:
 
 def work(store: str) -> None:
     """Work until standard input ends."""
+    take_over_at_once(store)
     with Engine(store, workflows=[asks, holds, shares], grace=0.0) as engine:
         print("ready", flush=True)
         sys.stdin.read()

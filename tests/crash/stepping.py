@@ -11,10 +11,11 @@ import os
 import sys
 from typing import Any
 
+from at_once import take_over_at_once
+
 from continuum import Compact, ContinueUsing, Engine, Map, Publish, Receive, Save, Sleep, workflow
-from continuum.engine import lookout
 from continuum.engine.keeping import changeover, keeper, upkeep
-from continuum.store import leavings, worklist
+from continuum.store import leavings
 
 STEPS = 50
 LIMIT = 5
@@ -116,21 +117,11 @@ def keep_often() -> None:
     leavings.ENTRIES = 2  # type: ignore[misc]
 
 
-def go_on_at_once(store: str) -> None:
-    """Let nobody wait before the run goes on, for what is known here: it is not to blame, and its worker is dead."""
-    lookout.PROBATION = 0  # type: ignore[misc]
-    lookout.CRASHES = worklist.CRASHES = 1_000_000  # type: ignore[misc]
-    if store.startswith("postgresql:"):
-        from continuum.store.postgres.writer import PostgresHold  # which takes its time
-
-        PostgresHold.lapse = 0.0
-
-
 def main(store: str, life: str, run: str) -> None:
     """Work on the store until the run has ended."""
     os.environ["LIFE"] = life
     keep_often()
-    go_on_at_once(store)
+    take_over_at_once(store)
     with Engine(store, workflows=WORKFLOWS.values()) as engine:
         print("ready", flush=True)
         engine.run(run).result()

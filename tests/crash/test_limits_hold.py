@@ -4,50 +4,44 @@ from __future__ import annotations
 
 import os
 import random
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import limited
 import pytest
 from hosts import dump, opened
 from limited import AT_A_TIME, RATE, RUNS_AT_A_TIME, rings, stays, visits
+from nursery import Born, Nursery
 from test_processes_share import SAFETY, said
 
-import continuum
 from continuum import Run
 
-ROOT = Path(continuum.__file__).parent.parent
 PROGRAM = Path(limited.__file__)
 WORKERS = 4
 LEASE = 2.0
+RINGS = 50
 SECOND = 1_000_000_000
 
 
 class Crew:
     """Workers in processes of their own."""
 
-    def __init__(self, store: str) -> None:
+    def __init__(self, born: Nursery, store: str, directory: Path) -> None:
         self.store = store
-        self.workers: list[subprocess.Popen[str]] = []
-        self._all: list[subprocess.Popen[str]] = []
+        self.workers: list[Born] = []
+        self._born = born
+        self._directory = directory
+        self._all = ExitStack()
 
     def hire(self) -> None:
         """Another worker."""
-        worker = subprocess.Popen(
-            [sys.executable, str(PROGRAM), self.store, str(LEASE)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        self.workers.append(worker)
-        self._all.append(worker)
+        arguments = [str(PROGRAM), self.store, str(LEASE)]
+        worker = self._born.start(arguments, cwd=self._directory, env=os.environ)
+        self.workers.append(self._all.enter_context(worker))
 
-    def kill(self, worker: subprocess.Popen[str]) -> None:
+    def kill(self, worker: Born) -> None:
         """No more of this one."""
         worker.kill()
         worker.wait(SAFETY)
@@ -55,15 +49,14 @@ class Crew:
 
     def leave(self) -> None:
         """Whoever is still there is killed."""
-        for worker in self._all:
-            worker.kill()
-            worker.communicate()
+        self._all.close()
 
 
 @pytest.fixture(params=["lmdb", "postgresql"])
-def crew(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Crew]:
+def crew(request: pytest.FixtureRequest, born: Nursery, tmp_path: Path) -> Iterator[Crew]:
     """Four workers, once they are ready."""
-    crew = Crew(str(tmp_path / "store") if request.param == "lmdb" else request.getfixturevalue("schema"))
+    store = str(tmp_path / "store") if request.param == "lmdb" else request.getfixturevalue("schema")
+    crew = Crew(born, store, tmp_path)
     for _ in range(WORKERS):
         crew.hire()
     assert [said(worker) for worker in crew.workers] == ["ready"] * WORKERS
@@ -90,7 +83,7 @@ def test_limits_hold_over_several_workers_that_are_killed(crew: Crew, tmp_path: 
     with opened(crew.store, work=False) as client:
         runs = [
             client.start(code(effects, f"{code.name}-{number}"), id=f"{code.name}-{number}")
-            for code, count in ((visits, 40), (rings, 35), (stays, 12))
+            for code, count in ((visits, 40), (rings, RINGS), (stays, 12))
             for number in range(count)
         ]
         until_all_have_ended(runs, crew, kills, random.Random(seed))
@@ -137,6 +130,6 @@ def check_rate(store: str, rung: int) -> None:
     """By the times at which attempts were let begin, of which none was without."""
     pairs = sorted((key, int.from_bytes(at, "big")) for key, at in dump(store) if key.startswith(limited.TRACE + b"ft"))
     times = [at for _, at in pairs]
-    assert 35 <= rung <= len(times)
+    assert RINGS <= rung <= len(times)
     for first, last in zip(times, times[RATE:], strict=False):
         assert last - first >= SECOND

@@ -6,25 +6,24 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from hosts import TOO_LONG, eventually, opened
+from nursery import Born, Nursery
 from sharing import asks, effects_of, holds, shares
 
-import continuum
 from continuum import Engine
 from continuum.store import notify
 
-ROOT = Path(continuum.__file__).parent.parent
 PROGRAM = Path(__file__).with_name("sharing.py")
 SAFETY = 60  # seconds after which something hangs
 
-Program = Callable[..., "subprocess.Popen[str]"]
+Program = Callable[..., Born]
 
 
 @pytest.fixture(autouse=True)
@@ -44,25 +43,15 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def program(store: str) -> Iterator[Program]:
+def program(store: str, born: Nursery, tmp_path: Path) -> Iterator[Program]:
     """Start ``sharing.py``; whatever still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+    with ExitStack() as stack:
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, str(PROGRAM), store, *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        started.append(process)
-        return process
+        def start(*arguments: str) -> Born:
+            process = born.start([str(PROGRAM), store, *arguments], cwd=tmp_path, env=os.environ)
+            return stack.enter_context(process)
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+        yield start
 
 
 @pytest.fixture
@@ -72,7 +61,7 @@ def client(store: str) -> Iterator[Engine]:
         yield engine
 
 
-def said(process: subprocess.Popen[str]) -> str:
+def said(process: Born | subprocess.Popen[str]) -> str:
     """The next line that the process prints; one that hangs is killed, and says nothing."""
     assert process.stdout is not None
     killer = threading.Timer(SAFETY, process.kill)
@@ -83,21 +72,21 @@ def said(process: subprocess.Popen[str]) -> str:
         killer.cancel()
 
 
-def all_said(process: subprocess.Popen[str]) -> list[str]:
+def all_said(process: Born) -> list[str]:
     """What the process prints until it ends, which it is asked to do."""
-    printed, _ = process.communicate(timeout=SAFETY)
-    assert process.returncode == 0
-    return printed.splitlines()
+    process.stdin.close()
+    assert process.wait(SAFETY) == 0
+    return process.stdout.read().splitlines()
 
 
-def working(program: Program) -> subprocess.Popen[str]:
+def working(program: Program) -> Born:
     worker = program("work")
     assert said(worker) == "ready"
     return worker
 
 
-def kill(process: subprocess.Popen[str]) -> None:
-    process.send_signal(signal.SIGKILL)
+def kill(process: Born) -> None:
+    process.kill()
     assert process.wait(SAFETY) == -signal.SIGKILL
 
 
@@ -155,7 +144,7 @@ def test_a_killed_worker_leaves_nothing_that_blocks_the_next_one(
     results: list[str] = []
     waiting = threading.Thread(target=lambda: results.append(held.result(SAFETY)), daemon=True)
     waiting.start()
-    for life in range(1, 3):  # a run that kills a third worker is laid aside
+    for life in range(1, 4):
         worker = working(program)
         eventually(lambda life=life: effects()["holding"] == life)
         eventually(lambda: all(run.status() == "waiting" for run in runs))
@@ -170,7 +159,7 @@ def test_a_killed_worker_leaves_nothing_that_blocks_the_next_one(
         run.send("answer", "yes")
         assert run.result(TOO_LONG) == f"{run.id}: yes"
     steps = effects()
-    assert steps.pop("holding") == 3
+    assert steps.pop("holding") == 4
     assert set(steps.values()) == {1}
     if os.path.isdir(store):
         assert len(list((Path(store) / "notify").iterdir())) <= 2, "sockets of the dead are left"
@@ -223,7 +212,7 @@ def test_a_worker_killed_while_it_opens_or_works_at_any_moment_is_followed_by_th
     for number in range(rounds):
         runs.append(client.start(asks(effects_of(), f"r{number}"), id=f"r{number}"))
         worker = program("work")
-        threading.Event().wait(chance.uniform(0, 0.4))
+        threading.Event().wait(chance.uniform(0, 0.15))
         runs[-1].send("answer", number)
         kill(worker)
     working(program)
