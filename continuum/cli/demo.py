@@ -23,7 +23,7 @@ import click
 from continuum.cli import output
 from continuum.cli.demo_proof import Plan, Proof, prove
 from continuum.cli.demo_workflow import python_files
-from continuum.cli.options import Settings, json_option, pass_settings, store_option
+from continuum.cli.options import Settings, check_outlives, json_option, pass_settings, store_option
 from continuum.store.opening import without_secrets
 
 __all__ = ["demo"]
@@ -52,6 +52,8 @@ def demo(ctx: click.Context, settings: Settings, root: str | None, limit: int, k
     another goes on, and what really ran is counted. It takes less than two minutes. The store is a
     temporary one unless --store is given. Exits with 0 if everything adds up, else with 1.
     """
+    if settings.typed:
+        check_outlives(settings.store)
     with ExitStack() as stack:
         stack.enter_context(_ended_by_sigterm())
         traces = stack.enter_context(_directory(keep=keep))

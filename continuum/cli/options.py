@@ -26,6 +26,7 @@ __all__ = [
     "STORE_HELP",
     "STORE_VARIABLE",
     "Settings",
+    "check_outlives",
     "client",
     "follow_option",
     "json_option",
@@ -113,9 +114,16 @@ DURATION: Final = _Checked("duration", _duration)
 # The store
 
 
+def check_outlives(store: str) -> None:
+    """Raise click.UsageError for a store in memory, where it is to be there for another process."""
+    if store.lower().startswith("memory:"):
+        raise click.UsageError(f"the store {store} is one process's and gone with it; name a directory or a server")
+
+
 @contextmanager
 def client(settings: Settings, *, create: bool = False) -> Iterator[Engine]:
     """An engine on the store that starts, sends and reads; it makes no store unless told to."""
+    check_outlives(settings.store)
     with ExitStack() as stack:
         with opening():
             engine = stack.enter_context(Engine(settings.store, work=False, create=create))

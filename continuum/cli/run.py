@@ -21,9 +21,10 @@ from typing import Any, Final, Literal
 import anyio
 import click
 
+from continuum.blocking import Engine
 from continuum.cli import output
 from continuum.cli.exits import FAILED, OK
-from continuum.cli.options import DURATION, QUEUE, Settings, opening, pass_settings, store_option
+from continuum.cli.options import DURATION, QUEUE, Settings, check_outlives, opening, pass_settings, store_option
 from continuum.cli.pool import supervise, worker_command
 from continuum.cli.signals import Signals
 from continuum.cli.targets import load_all
@@ -162,9 +163,10 @@ def _log_lines(level: str) -> None:
 
 
 def _supervise(ctx: click.Context, store: str, processes: int) -> int:
-    if store.startswith("memory:"):
-        raise click.BadParameter("a store in memory is one process's; give --store a directory", param_hint="--store")
+    check_outlives(store)
     given: dict[str, Any] = ctx.params
+    with opening(), Engine(store, durability=given["durability"]):
+        pass  # what keeps workers from the store is told once, not by each of them again and again
     options = [f"--queue={queue}" for queue in given["queues"]]
     options += [f"--{name.replace('_', '-')}={given[name]}" for name in PASSED_ON]
     options += ["--until-idle"] * given["until_idle"]

@@ -71,3 +71,10 @@ def test_a_completed_run_has_a_result() -> None:
 def test_the_reason_of_an_end_is_told_in_one_line() -> None:
     with pytest.raises(errors.RunFailed, match=r"ValueError: two lines$"):
         require_result(described("failed", reason="ValueError: two\nlines"))
+
+
+@pytest.mark.parametrize("command", [["start", "flows:order", "ord-1"], ["ls"], ["demo"]])
+def test_a_store_that_would_end_with_the_command_is_refused_with_2(project: Project, command: list[str]) -> None:
+    done = project(*command, "--store", "memory://x")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "memory://x is one process's" in done.stderr

@@ -144,3 +144,14 @@ def test_workers_that_make_no_sense_are_refused_with_2(project: Project, options
     done = project("run", "flows", *options)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+def test_a_store_that_no_worker_could_use_is_told_once_and_ends_with_5(project: Project) -> None:
+    done = project("run", "flows", "--processes", "2", "--store", "flows.py")
+    assert done.returncode == 5
+    assert done.stderr.count("is a file; a store is a directory") == 1
+    assert project("start", "flows:echo", "1").returncode == 0
+    assert project("copy", "store", "elsewhere").returncode == 0
+    done = project("run", "flows", "--processes", "2")
+    assert done.returncode == 5
+    assert "elsewhere" in done.stderr
