@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from projects import Project
 
 from continuum import errors
 from continuum.cli.exits import explain, require_result
