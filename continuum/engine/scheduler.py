@@ -1,14 +1,9 @@
 """The scheduler: gather what has arrived, feed the machines, commit once, perform the effects, repeat.
 
 Everything reaches the scheduler as a call to make, in its mailbox: results of steps, ends of commits, a
-poke that says "look what is there". The calls feed runs, which gather what their machines ask for.
-Then all batches go to the committer in one job, and when it comes back the effects are performed.
-While a commit is under way the next inputs are fed and pile up behind it, so group commit needs no
-timer. All of it goes in slices: a thousand results that come at once are not fed before the first of
-them are on their way to the disk.
-
-*Durable before visible* is kept here and nowhere else: effects are handed over by
-:meth:`Scheduler._perform` alone, after the batch that led to them.
+poke that says "look what is there". The calls feed runs, which gather what their machines ask for; how that is
+committed, and performed behind it, is the business of :mod:`continuum.engine.pipeline`. All of it goes in
+slices: a thousand results that come at once are not fed before the first of them are on their way to the disk.
 """
 
 from __future__ import annotations
@@ -16,8 +11,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
-from itertools import compress, repeat
 from typing import Any, Final
 
 import anyio
@@ -30,6 +23,7 @@ from continuum.engine.keeping.keeper import Keeper
 from continuum.engine.lease import Lease, Registration
 from continuum.engine.lookout import Lookout
 from continuum.engine.machine.requests import Event, LookUp, StepDone, TakeSlot, TimerFired
+from continuum.engine.pipeline import Pipeline
 from continuum.engine.steps import Performer
 from continuum.engine.sweeper import Sweeper
 from continuum.engine.timers import Timers
@@ -38,7 +32,7 @@ from continuum.journal import Outcome, Position, RunId
 from continuum.mailbox import Mailbox
 from continuum.stamps import Stamps
 from continuum.store.calls import InHand
-from continuum.store.committer import Committer, Prepared
+from continuum.store.committer import Committer
 from continuum.store.ledger import Ledger
 from continuum.store.limits import Bound, bound_of_workflow
 from continuum.store.protocol import Batch, Store
@@ -55,9 +49,6 @@ Call = Callable[[], object]
 Timer = tuple[RunId, Position] | RunId | bytes | None
 """A run's own timer, a run that may leave memory, the line of a limit, or a look into the store."""
 
-Closed = tuple[Active, list[Effect], bool]
-"""A run, the effects that are due once its batch is committed, and whether this batch is its last."""
-
 LINGER: Final = 5 * NANOSECONDS
 """How long a run that waits stays in memory."""
 
@@ -69,9 +60,6 @@ WINDOW: Final = 200
 
 Enough to share a commit, and few enough to stay in the processor's cache.
 """
-
-GIVE_WAY: Final = 0.001
-"""Seconds for which the loop lets the committer write, at the most, before the disk is waited for side by side."""
 
 SHARED_WINDOW: Final = 16
 """The same beside other workers, which are to have theirs."""
@@ -126,6 +114,9 @@ class Scheduler:
         self._lookout = Lookout(self, self._worklist, self.lease)
         self._intake = Intake(registry, self._worklist, self.keeping)
         self._effects = Effects(self)
+        self._pipeline = Pipeline(committer, self._close, self._perform, self._lose)
+        self.touch = self._pipeline.touch
+        """Close that run's batch soon, and perform what is behind it."""
         self._settled = settled
         self._window = max(WINDOW, 2 * concurrency)
         self._shared_window = max(SHARED_WINDOW, 2 * concurrency)
@@ -134,11 +125,8 @@ class Scheduler:
         self._lined_up: set[Active] = set()  # of these, those that may be in line for a result or a slot
         self._line: dict[RunId, Taken] = {}  # started in this worker's hands, and not begun yet
         self._memory: set[Active] = set()  # those, and those that are just leaving
-        self._touched: dict[RunId, Active] = {}  # those that have something to commit or to perform
         self._landed: deque[tuple[tuple[Active, Position], Outcome]] = deque()  # steps that have ended
-        self._durable: deque[Closed] = deque()  # what was committed, and is to be performed
         self._idlers: list[anyio.Event] = []
-        self._committing = False
         self._reserved = 0  # room for runs that are being started
         self._draining = False  # nothing new is taken up
         self._drained = False  # no step is in flight any more
@@ -166,18 +154,18 @@ class Scheduler:
             self.lease.tick(self._at_work)
             if not self._draining:
                 self._lookout.look(self._room(), self._most())
-            if self._landed or self._durable:
+            if self._landed or self._pipeline.waiting:
                 self.mailbox.wake()
             await self.mailbox.wait(self._patience())
             for call in self.mailbox.drain(SLICE):
                 call()
-            self._perform_next()
+            self._pipeline.perform(SLICE)
             self._feed_next()
             while self._line and self._room() > 0:
                 self._begin_next()
             self._fire_timers()
-            self._commit()
-            if self._drained and not (self._committing or self._landed or self._durable):
+            self._pipeline.commit()
+            if self._drained and not (self._pipeline.committing or self._pipeline.waiting or self._landed):
                 self._leave()
             while self._idlers and self._idle():
                 self._idlers.pop().set()
@@ -255,7 +243,7 @@ class Scheduler:
         return until_due if patience is None else min(until_due, patience)
 
     def _idle(self) -> bool:
-        at_work = self._committing or self._touched or self._landed or self._durable or self._busy or self._line
+        at_work = self._pipeline.at_work or self._landed or self._busy or self._line
         beside = self._effects.sharing.at_work or self._effects.limiting.at_work or self.keeping.at_work
         return self._lookout.idle and self.lease.idle and not (at_work or beside)
 
@@ -278,8 +266,8 @@ class Scheduler:
             self._begin_next()
         for active in list(self._runs.values()):
             self._release(active)
-        self._commit()
-        self._stopped = not self._committing
+        self._pipeline.commit()
+        self._stopped = not self._pipeline.committing
 
     def _works_on(self, label: str) -> bool:
         """Whether it has the workflow of that label, or takes the code that runs of that label carry."""
@@ -386,17 +374,13 @@ class Scheduler:
         active.feed(event, self.clock())
         self.touch(active)
 
-    def touch(self, active: Active) -> None:
-        """Close its batch soon, and perform what is behind it."""
-        self._touched[active.id] = active
-
     def _step_landed(self, key: Any, outcome: Outcome) -> None:
         self._landed.append((key, outcome))
         if len(self._landed) == 1:
             self.mailbox.wake()
 
     def _feed_next(self) -> None:
-        runs, landed, touched, now = self._runs, self._landed, self._touched, self.clock()
+        runs, landed, touched, now = self._runs, self._landed, self._pipeline.touched, self.clock()
         for _ in range(min(SLICE, len(landed))):
             (active, position), outcome = landed.popleft()
             if not active.ended and runs.get(active.id) is active:
@@ -419,31 +403,10 @@ class Scheduler:
                 case run_id:
                     self._consider_leaving(run_id, now)
 
-    # Committing
+    # Committing and performing
 
-    def _commit(self) -> None:
-        """Send off what the touched runs have gathered, unless a commit is under way."""
-        while self._touched and not self._committing:
-            touched, self._touched, now = self._touched, {}, self.clock()
-            batches: list[Batch] = []
-            closed: list[Closed] = []  # those with a batch first, in the same order
-            calm: list[Closed] = []
-            for active in touched.values():
-                batch, effects = self._close(active, now)
-                if batch is None:
-                    calm.append((active, effects, active.ended))
-                else:
-                    batches.append(batch)
-                    closed.append((active, effects, active.ended))
-            if batches:
-                self._committing = True
-                closed += calm
-                self.committer.submit(Prepared(batches, partial(self._committed, closed)), give_way=GIVE_WAY)
-            else:
-                for each in calm:
-                    self._perform(*each)
-
-    def _close(self, active: Active, now: int) -> tuple[Batch | None, list[Effect]]:
+    def _close(self, active: Active) -> tuple[Batch | None, list[Effect]]:
+        now = self.clock()
         if active.number >= active.keep_at:
             self.keeping.attend(active, now)
         since = active.idle_since
@@ -455,24 +418,6 @@ class Scheduler:
         if active.idle_since is not None and active.idle_since != since:
             self.timers.add(active.idle_since + LINGER, active.id)
         return batch, effects
-
-    def _committed(self, closed: list[Closed], job: Prepared) -> None:
-        self._committing = False
-        if job.error is not None:
-            raise job.error
-        if not all(job.applied):
-            applied = [*job.applied, *repeat(True, len(closed) - len(job.applied))]
-            for (active, _, _), done in zip(closed, applied, strict=True):
-                if not done:
-                    self._lose(active)  # before anything more is committed for it
-            closed = list(compress(closed, applied))
-        self._durable.extend(closed)
-        self._commit()
-
-    def _perform_next(self) -> None:
-        durable = self._durable
-        for _ in range(min(SLICE, len(durable))):
-            self._perform(*durable.popleft())
 
     def _perform(self, active: Active, effects: list[Effect], last: bool) -> None:
         """What led to these effects is committed: let them happen, unless the run is lost by now."""
@@ -491,7 +436,7 @@ class Scheduler:
         active = self._runs.get(run_id)
         if active is None or active.busy or active.ended or active.anchored or active.idle_since is None:
             return
-        quiet = now - active.idle_since >= LINGER and not active.changed and run_id not in self._touched
+        quiet = now - active.idle_since >= LINGER and not active.changed and run_id not in self._pipeline.touched
         if quiet and not self.keeping.before_leaving(active):
             self._release(active)
         else:
@@ -526,8 +471,7 @@ class Scheduler:
         if self._runs.get(active.id) is active:
             del self._runs[active.id]
             self._busy.discard(active.id)
-        if self._touched.get(active.id) is active:  # the run may have been taken up again meanwhile
-            del self._touched[active.id]
+        self._pipeline.forget(active)
         if active.blocked is not None:
             logger.error("run %s is blocked: %s", active.id, active.blocked, extra={"run_id": active.id})
         for position in active.in_flight:
