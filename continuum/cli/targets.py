@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from continuum.cli.importing import BadTarget, import_file, import_name, near, search_here
+from continuum.engine.forgotten import check_yields
 from continuum.workflow import Workflow
 
 __all__ = ["Target", "load_all", "load_one", "parse", "stand_in_for_main"]
@@ -38,21 +39,24 @@ def parse(text: str) -> Target:
 
 
 def load_all(texts: Iterable[str]) -> list[Workflow[..., Any]]:
-    """All workflows of these targets. Raises BadTarget."""
+    """All workflows of these targets. Raises BadTarget, and BadCommand for what one of them forgets to yield."""
     search_here()
     targets = [parse(text) for text in texts]
     found = [workflow for target in targets for workflow in _workflows_of(target)]
+    for workflow in found:
+        check_yields(workflow)
     stand_in_for_main([target.module for target in targets])
     return list(dict.fromkeys(found))
 
 
 def load_one(text: str) -> Workflow[..., Any]:
-    """The one workflow that a target names. Raises BadTarget."""
+    """The one workflow that a target names. Raises BadTarget, and BadCommand for what it forgets to yield."""
     target = parse(text)
     found = _workflows_of(target)
     if len(found) > 1:
         choices = ", ".join(f"{target.place}:{name}" for name in _named(target.module))
         raise BadTarget(f"{target.place} has {len(found)} workflows; name one of them: {choices}")
+    check_yields(found[0])
     return found[0]
 
 

@@ -103,6 +103,20 @@ def test_a_workflow_whose_queue_is_not_served_is_told(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
+    "command",
+    [["run", "forgets"], ["run", "forgets", "--processes", "2"], ["start", "forgets"], ["check", "forgets"]],
+    ids=lambda command: " ".join(command),
+)
+def test_a_forgotten_yield_is_told_with_its_line_and_exits_with_2(project: Project, command: list[str]) -> None:
+    text = "from continuum import *\n\n\n@workflow\ndef forgets():\n    Save(len, 'a')\n    yield Now()\n"
+    project.write("forgets.py", text)
+    done = project(*command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: forgets.py:6 in forgets makes the command Save and does nothing with it")
+    assert not (project.path / "store").exists()
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         [],
