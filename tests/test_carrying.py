@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -175,25 +177,57 @@ def test_a_run_that_failed_is_retried_with_its_code(open_engine: OpenEngine) -> 
 # Other versions of Python
 
 
-def test_code_for_another_python_is_not_loaded(open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_for_another_python_is_left_to_a_worker_of_that(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_engine(work=False) as client:
         with monkeypatch.context() as patch:
             patch.setattr("continuum.store.payload.THIS_PYTHON", (3, 99))
             run = client.start(an_order("hello")("ada"), id="ord-1")
+        with open_engine(carried=True) as engine:
+            engine.until_idle()
+            assert run.status() == "pending"
+            assert run.describe().code["python"] == "3.99"
+        with monkeypatch.context() as patch:
+            patch.setattr("continuum.store.payload.THIS_PYTHON", (3, 99))
+            with open_engine(carried=True):
+                eventually(lambda: "receive" in run.describe().waiting_for)
         run.send("approved", "bob")
         with open_engine(carried=True) as engine:
-            eventually(lambda: run.status() == "blocked")
-            reason = run.describe().reason
-            assert "3.99" in reason
-            assert "start a worker under Python 3.99" in reason
             engine.until_idle()
-        with open_engine(imported) as engine:  # it takes no code: this is nothing to it
-            engine.until_idle()
+            assert run.status() == "waiting"
         with monkeypatch.context() as patch:
             patch.setattr("continuum.store.payload.THIS_PYTHON", (3, 99))
             with open_engine(carried=True):
                 assert run.result(TOO_LONG) == ["hello", "ada", "first", "bob"]
     assert NOTES == ["first"]
+
+
+def test_timers_and_cancels_of_code_for_another_python_are_left_to_a_worker_of_that(
+    open_engine: OpenEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @workflow
+    def sleeps(seconds: float) -> Any:
+        yield Sleep(seconds)
+
+    now = time.time_ns()
+    take = partial(open_engine, carried=True, clock=lambda: now)
+    with open_engine(work=False, clock=lambda: now) as client:
+        with monkeypatch.context() as patch:
+            patch.setattr("continuum.store.payload.THIS_PYTHON", (3, 99))
+            runs = [client.start(sleeps(3600)), client.start(sleeps(7200))]
+            with take() as engine:
+                engine.until_idle()
+        runs[1].cancel("enough")
+        now += 3601 * 1_000_000_000
+        with take() as engine:
+            engine.until_idle()
+            assert [run.status() for run in runs] == ["waiting", "waiting"]
+        with monkeypatch.context() as patch:
+            patch.setattr("continuum.store.payload.THIS_PYTHON", (3, 99))
+            with take() as engine:
+                engine.until_idle()
+                assert [run.status() for run in runs] == ["completed", "cancelled"]
 
 
 def test_an_engine_that_has_the_workflow_needs_no_code(
@@ -203,8 +237,6 @@ def test_an_engine_that_has_the_workflow_needs_no_code(
         with monkeypatch.context() as patch:
             patch.setattr("continuum.store.payload.THIS_PYTHON", (3, 99))
             run = client.start(an_order("hello")("ada"), id="ord-1")
-        with open_engine(carried=True):
-            eventually(lambda: run.status() == "blocked")
         with open_engine(an_order("its own")):
             run.send("approved", "bob")
             assert run.result(TOO_LONG) == ["its own", "ada", "first", "bob"]

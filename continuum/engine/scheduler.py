@@ -35,6 +35,7 @@ from continuum.store.calls import InHand
 from continuum.store.committer import Committer
 from continuum.store.ledger import Ledger
 from continuum.store.limits import Bound, bound_of_workflow
+from continuum.store.payload import this_python
 from continuum.store.protocol import Batch, Store
 from continuum.store.records import Continuation, RunEnd, RunRecord
 from continuum.store.tenure import Claim
@@ -270,10 +271,10 @@ class Scheduler:
         self._stopped = not self._pipeline.committing
 
     def _works_on(self, label: str) -> bool:
-        """Whether it has the workflow of that label, or takes the code that runs of that label carry."""
+        """Whether it has the workflow of that label, or takes and can load the code that runs of that label carry."""
         name, version, *python = label.split("\0")
         known = self._registry.get(name)
-        return (known is not None and known.version == version) or (self._takes_carried and bool(python))
+        return (known is not None and known.version == version) or (self._takes_carried and python == [this_python()])
 
     def _bound_of(self, name: str) -> Bound | None:
         return bound_of_workflow(self._registry.get(name))
