@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable
+
+from nursery import Born
 
 PACE = 1.0
 """Seconds from one blow to the next."""
@@ -24,8 +25,8 @@ class Storm:
 
     def __init__(
         self,
-        hire: Callable[[], subprocess.Popen[str]],
-        workers: list[subprocess.Popen[str]],
+        hire: Callable[[], Born],
+        workers: list[Born],
         lease: float,
         chance: random.Random,
     ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from crew import holds
 from hiring import Hire, hiring
 from hosts import eventually, opened
+from nursery import Nursery
 from proxy import Proxy, proxy_to
 from servers import Server, new_schema, pick
 from test_server_restarts import cut_off
@@ -48,9 +49,9 @@ def proxy(postgres_server: Server) -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def hire() -> Iterator[Hire]:
+def hire(born: Nursery) -> Iterator[Hire]:
     """Start a worker."""
-    with hiring() as hire:
+    with hiring(born) as hire:
         yield hire
 
 

@@ -17,6 +17,7 @@ import pytest
 from crew import STEPS, WORDS, asks_between_steps, holds
 from hiring import Hire, hiring
 from hosts import eventually, opened
+from nursery import Nursery
 from servers import Server, new_schema, pick
 from test_processes_share import all_said
 from test_workers import check_claims, lines
@@ -37,9 +38,9 @@ def store(postgres_server: Server) -> Iterator[str]:
 
 
 @pytest.fixture
-def hire() -> Iterator[Hire]:
+def hire(born: Nursery) -> Iterator[Hire]:
     """Start a worker."""
-    with hiring() as hire:
+    with hiring(born) as hire:
         yield hire
 
 

@@ -8,26 +8,24 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import takewhile
 from pathlib import Path
 
 import pytest
 from crew import STEPS, TRACE, holds, kills, spins, ten_steps
 from hosts import opened
+from nursery import Born, Nursery
 from storm import Storm
 from test_processes_share import SAFETY, all_said, said
 
-import continuum
 from continuum import Engine, Run
 from continuum.store.opening import open_store
 
-ROOT = Path(continuum.__file__).parent.parent
 PROGRAM = Path(__file__).with_name("crew.py")
 LEASE = 1.0
 LONGER_LEASE = 2.0
@@ -35,7 +33,7 @@ LONGER_LEASE = 2.0
 FOR_EVER = 3600.0
 """A lease that no test lives through."""
 
-Crew = Callable[..., "subprocess.Popen[str]"]
+Crew = Callable[..., Born]
 
 
 @pytest.fixture(params=["lmdb", "postgresql"])
@@ -54,26 +52,15 @@ def effects(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def crew(store: str) -> Iterator[Crew]:
+def crew(born: Nursery, store: str, tmp_path: Path) -> Iterator[Crew]:
     """Start a worker; whoever still runs at the end is killed."""
-    started: list[subprocess.Popen[str]] = []
+    with ExitStack() as stack:
 
-    def start(lease: float = FOR_EVER) -> subprocess.Popen[str]:
-        worker = subprocess.Popen(
-            [sys.executable, str(PROGRAM), store, str(lease)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        started.append(worker)
-        return worker
+        def start(lease: float = FOR_EVER) -> Born:
+            worker = born.start([str(PROGRAM), store, str(lease)], cwd=tmp_path, env=os.environ)
+            return stack.enter_context(worker)
 
-    yield start
-    for worker in started:
-        worker.kill()
-        worker.communicate()
+        yield start
 
 
 @pytest.fixture
@@ -83,7 +70,7 @@ def client(store: str) -> Iterator[Engine]:
         yield engine
 
 
-def ready(worker: subprocess.Popen[str]) -> subprocess.Popen[str]:
+def ready(worker: Born) -> Born:
     assert said(worker) == "ready"
     return worker
 
