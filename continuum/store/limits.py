@@ -32,10 +32,25 @@ from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Gauge, RunRecord, RunState, read, write
 from continuum.workflow import Workflow
 
-__all__ = ["PATIENCE", "PATROL", "Asker", "Bound", "Limits", "Round", "Turn", "bound_of", "bound_of_workflow"]
+__all__ = [
+    "MOST_LAG",
+    "PATIENCE",
+    "PATROL",
+    "Asker",
+    "Bound",
+    "Limits",
+    "Round",
+    "Turn",
+    "bound_of",
+    "bound_of_workflow",
+]
 
 PATIENCE: Final = 10_000_000_000
 """How long who is called may take to come, in nanoseconds."""
+
+MOST_LAG: Final = 100_000_000
+"""For how many nanoseconds more, at most, a rate counts who was let begin: who is let begins some milliseconds later,
+and not always as many. A tenth of the time of the rate if that is less."""
 
 PATROL: Final = 5_000_000_000
 """After how long whoever knows of a line that is to move at any moment looks whether it does, in nanoseconds."""
@@ -63,7 +78,7 @@ def bound_of(limit: Limit, kind: str, name: str) -> Bound:
     """The limit of the ``step`` or ``workflow`` of that name."""
     name = limit.name or name
     per = nanoseconds(limit.per, "Limit(per=)")
-    return Bound(keys.limit_of(kind, name), name, limit.concurrency, limit.rate, per)
+    return Bound(keys.limit_of(kind, name), name, limit.concurrency, limit.rate, per + min(per // 10, MOST_LAG))
 
 
 def bound_of_workflow(workflow: Workflow[..., Any] | None) -> Bound | None:

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
+from weakref import WeakSet
 
-from continuum.errors import BadValue, StoreError
+from continuum.errors import BadValue, StoreBusy, StoreError
 from continuum.store.lmdb import LmdbStore
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Store
@@ -22,13 +23,15 @@ USER_SECRET: Final = re.compile(r"(://[^:/?]*:).*@", re.DOTALL)
 QUERY_SECRET: Final = re.compile(r"([?&](?:ssl)?password=)[^&]*")
 
 _spaces: dict[str, Space] = {}
+_given_away: WeakSet[LmdbStore] = WeakSet()
 _guard = threading.Lock()
 
 
 def open_store(where: str | os.PathLike[str] | Store, *, durability: str = "power", create: bool = True) -> Store:
     """The store at a path, at a URL, or the one given.
 
-    A store that is given is closed with what it was given to; of a MemoryStore that has a handle of its own.
+    A store that is given is closed with what it was given to, and so can be given once; of a MemoryStore each has
+    a handle of its own.
     ``lmdb:///absolute/path`` is the same as the path. ``memory://`` is a new store in memory, and
     ``memory://name`` the one of that name in this process. ``postgresql://user@host/database`` is a
     schema of a database, ``continuum`` unless the URL ends with ``?schema=name``. Raises BadValue for
@@ -66,7 +69,14 @@ def without_secrets(where: str) -> str:
 def _given(where: Store) -> Store:
     if not all(callable(getattr(where, name, None)) for name in ("view", "commit", "watch", "hold")):
         raise BadValue(f"a store is a path, a URL or a Store, not {where!r}")
-    return where.another() if type(where) is MemoryStore else where
+    if type(where) is MemoryStore:
+        return where.another()
+    if isinstance(where, LmdbStore):
+        with _guard:
+            if where in _given_away:  # a handle is not woken by its own commits: two would not hear of each other
+                raise StoreBusy(f"the store {where.location} was given to an engine before; give this one the path")
+            _given_away.add(where)
+    return where
 
 
 def _path(text: str) -> str:

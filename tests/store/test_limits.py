@@ -16,10 +16,11 @@ from continuum.store import Batch, MemoryStore, View
 from continuum.store import keys as layout
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
-from continuum.store.limits import PATIENCE, PATROL, Asker, Bound, Turn, bound_of
+from continuum.store.limits import MOST_LAG, PATIENCE, PATROL, Asker, Bound, Turn, bound_of
 from continuum.store.records import RunEnd, RunRecord, RunState, write
 
 SECOND = 1_000_000_000
+COUNTS = SECOND + MOST_LAG  # how long one that began counts where so many may in a second
 START = 1_700_000_000 * SECOND
 COMMAND = layout.command((0, 3))
 
@@ -283,18 +284,23 @@ def test_a_run_in_line_that_has_ended_is_passed_over(shop: Shop) -> None:
     assert shop.called() == ["r2"]
 
 
+def test_who_was_let_begin_counts_a_little_longer_since_it_begins_later() -> None:
+    long, short = (bound(Limit(rate=1, per=per)).per for per in (60, 0.1))
+    assert (long, short) == (60 * SECOND + MOST_LAG, SECOND * 11 // 100)
+
+
 def test_so_many_begin_in_a_time_and_the_next_when_the_first_of_them_is_that_long_ago(shop: Shop) -> None:
     assert shop.ask(TWO_A_SECOND, "r0")
     shop.now += SECOND // 4
     turns = shop.ask_all(TWO_A_SECOND, "r1", "r2", "r3")
     assert [turn.given for turn in turns] == [True, False, False]
-    assert turns[1].again == START + SECOND
-    shop.now = START + SECOND
-    assert shop.call(TWO_A_SECOND) == START + SECOND * 5 // 4
+    assert turns[1].again == START + COUNTS
+    shop.now = START + COUNTS
+    assert shop.call(TWO_A_SECOND) == START + SECOND // 4 + COUNTS
     assert shop.called() == ["r2"]
     assert [turn.given for turn in shop.ask_all(TWO_A_SECOND, "r3", "r2")] == [False, True]
-    assert shop.call(TWO_A_SECOND) == START + SECOND * 5 // 4
-    shop.now = START + SECOND * 5 // 4
+    assert shop.call(TWO_A_SECOND) == START + SECOND // 4 + COUNTS
+    shop.now = START + SECOND // 4 + COUNTS
     shop.call(TWO_A_SECOND)
     assert shop.called() == ["r3"]
     assert shop.ask(TWO_A_SECOND, "r3")
@@ -309,7 +315,7 @@ def test_a_run_that_had_a_slot_asks_for_another_one_of_so_many_in_a_time_and_sta
     assert not shop.ask(both, "r0"), "its worker died: the attempt begins anew, and counts anew"
     assert shop.in_line() == ["r0", "r1"]
     assert shop.taken() == 0
-    shop.now += SECOND // 2
+    shop.now = START + COUNTS
     assert not shop.ask(both, "r1")
     assert shop.ask(both, "r0")
 
@@ -322,7 +328,7 @@ def test_another_declaration_holds_from_then_on(shop: Shop, before: tuple[int, i
         shop.now += SECOND // 10
         begun = sum(turn.given for turn in shop.ask_all(limit, *shop.runs))
     assert before[0] + begun <= max(before[0], 3)
-    shop.now += SECOND
+    shop.now += COUNTS
     for run_id in shop.runs:
         shop.over(new, run_id)
     assert sum(turn.given for turn in shop.ask_all(new, *shop.runs)) == 3

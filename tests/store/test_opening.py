@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from continuum.errors import BadValue, StoreClosed, StoreError, UnsupportedStore
+from continuum.errors import BadValue, StoreBusy, StoreClosed, StoreError, UnsupportedStore
 from continuum.store import Batch, LmdbStore, MemoryStore, Store, open_store
 from continuum.store.opening import without_secrets
 
@@ -57,6 +57,9 @@ def test_memory_is_shared_by_name(path: str) -> None:
 def test_a_store_is_passed_through(path: str) -> None:
     store = LmdbStore(path)
     assert open_store(store) is store
+    with pytest.raises(StoreBusy, match="give this one the path"):
+        open_store(store)
+    assert open_store(path) is not store
     store.close()
 
 
