@@ -267,11 +267,24 @@ def _open(path: str, durability: str, map_size: int) -> lmdb.Environment:
         raise _unopened(error, path) from error
     try:
         env.reader_check()
+        _make_whole(env, path)
         directory.check_stamp(env, path)
     except BaseException:
         env.close()
         raise
     return env
+
+
+def _make_whole(env: lmdb.Environment, path: str) -> None:
+    """Let the data file reach as far as it says itself.
+
+    LMDB leaves out free pages at its end. Of a file that was cut off others are missing, and who reads one behind
+    the end is killed by SIGBUS; what it finds in its place now is a damaged page.
+    """
+    data, size = os.path.join(path, directory.DATA), (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    if os.path.getsize(data) < size:
+        with contextlib.suppress(OSError):  # a disk that is full, or may not be written to
+            system.lengthen(data, size)
 
 
 def _unopened(error: lmdb.Error, path: str) -> ContinuumError:

@@ -23,6 +23,7 @@ __all__ = [
     "alone_in",
     "bells_in",
     "check_access",
+    "lengthen",
     "let_go",
     "lock",
     "open_private",
@@ -64,6 +65,15 @@ def sync_directory(path: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def lengthen(path: str, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):  # macOS has none
+        fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.posix_fallocate(fd, size - 1, 1)  # unlike a truncation it never takes away what another process adds
+        finally:
+            os.close(fd)
 
 
 @contextlib.contextmanager

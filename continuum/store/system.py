@@ -16,6 +16,8 @@
     Have on the disk which files are in the directory.
 ``alone_in(path)``
     A block in which no other process is; it gives whether that is sure.
+``lengthen(path, size)``
+    Let a file have so many bytes at least, where it may be mapped; those that it did not have are zero.
 ``lock(fd)``
     Lock a file until it is closed or this process dies; False if it is locked already.
 ``let_go(fd, path)``

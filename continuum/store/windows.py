@@ -24,6 +24,7 @@ __all__ = [
     "alone_in",
     "bells_in",
     "check_access",
+    "lengthen",
     "let_go",
     "lock",
     "open_private",
@@ -56,6 +57,10 @@ def check_access(path: str, found: os.stat_result, wanted: str) -> None:
 
 def sync_directory(path: str) -> None:
     pass
+
+
+def lengthen(path: str, size: int) -> None:
+    pass  # the file is as long as the map
 
 
 @contextlib.contextmanager

@@ -446,3 +446,22 @@ def test_what_the_environment_says_does_not_change_the_format(
     output("LmdbStore(path).close()", path)
     with lmdb.open(path, create=False) as env:
         assert env.lib_version()[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="a file that is mapped cannot be made longer safely")
+def test_a_data_file_that_was_cut_off_is_told_to_be_damaged_and_kills_nobody(path: str, output: Output) -> None:
+    whole = LmdbStore(path)
+    for number in range(50):
+        whole.commit([Batch(puts=[(b"%d" % number, bytes(5_000))])])
+    whole.close()
+    os.truncate(os.path.join(path, "data.mdb"), 3 * 4_096)
+    printed = output(
+        """
+        try:
+            LmdbStore(path)
+        except StoreError as error:
+            say(type(error).__name__, "CORRUPTED" in str(error))
+        """,
+        path,
+    )
+    assert printed == "UnsupportedStore True"
