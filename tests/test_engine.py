@@ -31,6 +31,7 @@ from continuum import (
     Workflow,
     workflow,
 )
+from continuum.engine import scheduler
 from continuum.errors import RunFailed, UnpicklableError
 
 
@@ -552,11 +553,19 @@ def start_many(engine: Engine, flow: Workflow[[], Any], count: int) -> None:
         list(pool.map(lambda _: engine.start(flow()), range(count)))
 
 
+@pytest.fixture
+def _few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker has a tenth of the runs at once that it has else."""
+    monkeypatch.setattr(scheduler, "WINDOW", 20)
+    monkeypatch.setattr(scheduler, "SHARED_WINDOW", 20)
+
+
+@pytest.mark.usefixtures("_few_at_once")
 def test_more_runs_than_are_worked_on_at_once_all_come_to_their_end(open_engine: OpenEngine) -> None:
-    count = 2_300
+    count = 230
     with open_engine(work=False, durability="process") as client:
         start_many(client, ends, count)
-    with open_engine(ends, durability="process") as engine:
+    with open_engine(ends, durability="process", concurrency=10) as engine:
         engine.until_idle()
         assert len(engine.runs(status="completed")) == count
 
@@ -575,7 +584,8 @@ def test_more_waiting_runs_than_are_worked_on_at_once_all_wait(open_engine: Open
         assert len(engine.runs(status="waiting")) == count
 
 
+@pytest.mark.usefixtures("_few_at_once")
 def test_waiting_runs_hold_no_place_among_the_steps(open_engine: OpenEngine) -> None:
     with open_engine(waits, ends, concurrency=1, durability="process") as engine:
-        start_many(engine, waits, 1_100)
+        start_many(engine, waits, 110)
         assert engine.start(ends()).result(TOO_LONG) is None
