@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Protocol, TypeAlias, TypeVar
 
 from continuum.journal import RunId
@@ -30,7 +29,7 @@ Call: TypeAlias = tuple[RunId, bytes | None]
 
 
 def calls(view: View, queues: Sequence[str], wanted: Callable[[str], bool], now: int) -> Iterator[Call]:
-    """The runs that a worker should look at: from the queues, most urgent first, in turns with those that are due.
+    """The runs that a worker should look at: from each queue, most urgent first, and those that are due, in turns.
 
     `wanted` says by a run's label whether this worker can do anything for it.
     """
@@ -47,7 +46,7 @@ def calls(view: View, queues: Sequence[str], wanted: Callable[[str], bool], now:
                 yield keys.run_of_ready(queue, key), key
 
     due = ((keys.run_of_timer(key), None) for key, _ in view.scan(keys.timers(), stop=keys.timers_until(now)))
-    return _in_turns(chain.from_iterable(map(ready, queues)), due)
+    return _in_turns(*map(ready, queues), due)
 
 
 def _in_turns(*sources: Iterable[T]) -> Iterator[T]:

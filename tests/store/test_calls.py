@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from continuum.journal import RunId
 from continuum.limit import Limit
 from continuum.stamps import Stamps
 from continuum.store import keys
-from continuum.store.calls import InHand
+from continuum.store.calls import InHand, calls
 from continuum.store.limits import MISSES, Asker, bound_of
 from continuum.store.opening import open_store
 from continuum.store.protocol import Batch, Store, View
@@ -161,6 +162,14 @@ def test_runs_that_are_due_and_those_in_the_queue_take_turns(shop: Shop) -> None
     due = [name for name in names(taken(look)) if name.startswith("due")]
     assert (len(taken(look)), len(due)) == (100, 50)
     assert shop.read < 2_000
+
+
+def test_queues_take_turns(shop: Shop) -> None:
+    shop.start(runs(1_000))
+    shop.start(runs(3, "other", queue="other"))
+    with shop.store.view() as view:
+        first = [run_id for run_id, _ in islice(calls(view, ["default", "other"], lambda label: True, NOW), 8)]
+    assert [run_id.partition(" ")[0] for run_id in first] == ["run", "other"] * 3 + ["run"] * 2
 
 
 def test_a_run_that_is_called_twice_is_claimed_once(shop: Shop) -> None:
