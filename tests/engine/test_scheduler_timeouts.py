@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,9 @@ def test_a_thread_is_left_alone_and_its_late_result_dropped(open_engine: OpenEng
 
     @workflow
     def gives_up() -> Any:
-        try:
-            yield Save(hang, timeout=SHORT)
-        except StepTimeout:
-            pass
+        while not names:  # on a busy machine its time may be over before its thread is there
+            with suppress(StepTimeout):
+                yield Save(hang, timeout=SHORT)
         first = yield Save(next_step)
         yield Receive("go on")
         return first
@@ -73,13 +73,13 @@ def test_a_thread_is_left_alone_and_its_late_result_dropped(open_engine: OpenEng
     with open_engine(gives_up, concurrency=1) as engine:
         run = engine.start(gives_up(), id="r")
         eventually(lambda: run.status() == "waiting")
-        assert names[0] != names[1], "the place of the abandoned thread is taken by another"
+        assert names[-1] not in names[:-1], "the place of the abandoned thread is taken by another"
         released.set()
         assert ended.wait(TOO_LONG)
         engine.until_idle()
         run.send("go on")
         assert run.result(TOO_LONG) == "in time"
-        error, value, _ = run.history()
+        *_, error, value, _ = run.history()
     assert (error.attempts, error.value, value.value) == (1, None, "in time")
     assert "took longer than" in str(error.error)
 
