@@ -41,8 +41,8 @@ from continuum.store.ends import end_of
 from continuum.store.limits import Asker, bound_of_workflow
 from continuum.store.payload import this_python
 from continuum.store.protocol import Batch
+from continuum.store.recorder import Recorder
 from continuum.store.records import Address, Continuation, Refusal, RunEnd, RunRecord, RunState
-from continuum.store.worklist import Worklist
 from continuum.workflow import Workflow
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Active:
         "_limited",
         "_numbered_from",
         "_opening",
-        "_worklist",
+        "_recorder",
         "anchored",
         "blocked",
         "carried",
@@ -107,7 +107,7 @@ class Active:
         "upkeep",
     )
 
-    def __init__(self, record: RunRecord, state: RunState, claim: bytes, worklist: Worklist) -> None:
+    def __init__(self, record: RunRecord, state: RunState, claim: bytes, recorder: Recorder) -> None:
         self.record = record
         self.id: RunId = record.id
         self.state = state
@@ -132,7 +132,7 @@ class Active:
         self.retried = False  # it failed before, and goes on from there
         self.carried: Carried | None = None  # the code that came with it, where it is executed by that
         self.idle_since: int | None = None
-        self._worklist = worklist
+        self._recorder = recorder
         self.fence = keys.claim(record.id), claim
         """The check of every batch for the run: it does nothing unless the run is held by this claim."""
         self._batch: Batch | None = None
@@ -149,7 +149,7 @@ class Active:
     @property
     def codec(self) -> Codec:
         """What loads its values."""
-        return self._worklist.codec if self.carried is None else self.carried.codec
+        return self._recorder.codec if self.carried is None else self.carried.codec
 
     @property
     def crashes(self) -> int:
@@ -242,7 +242,7 @@ class Active:
 
     def _append(self, entry: Entry) -> None:
         try:
-            self._worklist.append(self._batch or self.batch, self.id, self.number, entry)
+            self._recorder.append(self._batch or self.batch, self.id, self.number, entry)
         except UsageError as error:  # not even a time, or an index: the payload limit leaves no room for anything
             self.machine.discard()
             self._settle(Settle(Status.FAILED, Failure(error)))
@@ -251,7 +251,7 @@ class Active:
         if entry.key:
             self.keyed = True
         if self.sent and entry.kind is Kind.SEND and entry.position in self.sent:
-            self._worklist.forget_sent(self.batch, *self.sent.pop(entry.position))
+            self._recorder.forget_sent(self.batch, *self.sent.pop(entry.position))
         elif self.shares is not None and entry.kind is Kind.SAVE:
             self._effects += self.shares.end(self.batch, entry)
         if self.slots is not None and entry.kind in _OF_ATTEMPTS:
@@ -259,7 +259,7 @@ class Active:
 
     def _publish(self, request: PublishState) -> None:
         assert request.data is not None, "the machine of a run is given the codec"
-        self._worklist.publish(self.batch, self.id, request.data)
+        self._recorder.publish(self.batch, self.id, request.data)
 
     def _drop_history(self, request: DropHistory) -> None:
         self.in_flight.add(request.position)
@@ -275,7 +275,7 @@ class Active:
             workflow=workflow.name,
             version=workflow.version,
             queue=record.queue if same else workflow.queue or record.queue,
-            seed=self._worklist.seed(),
+            seed=self._recorder.seed(),
             generation=record.generation + 1,
             journal_start=self.number,
             compacted=0,
@@ -307,13 +307,13 @@ class Active:
 
     def _look_up(self, request: LookUp) -> None:
         if self.shares is None:
-            self.shares = Shares(self.record, self._worklist.results, self._worklist.codec)
+            self.shares = Shares(self.record, self._recorder.results, self._recorder.codec)
         self.shares.begin(request)
         self._set_to_work(request)
 
     def _take_slot(self, request: TakeSlot) -> None:
         if self.slots is None:
-            self.slots = Slots(self.record, self._worklist)
+            self.slots = Slots(self.record, self._recorder)
         self.slots.begin(request)
         self._set_to_work(request)
 
@@ -327,7 +327,7 @@ class Active:
         queue = request.queue or workflow.queue or self.record.queue
         python = this_python() if self.carries(workflow) else ""
         address = Address(RunId(request.run_id), queue, self.record.priority, workflow.name, workflow.version, python)
-        self._worklist.ask_to_end(self.batch, address, request.reason)
+        self._recorder.ask_to_end(self.batch, address, request.reason)
         self._effects.append(request)
 
     # Its continuation
@@ -347,9 +347,9 @@ class Active:
         """Keep a continuation for all that has been recorded; with `drop` that is deleted, but for last values."""
         if drop:
             number, keyed, self.keyed = continuation.number, self.keyed, False
-            self.record, note = self._worklist.drop_history(self.batch, self.record, number, keyed=keyed)
+            self.record, note = self._recorder.drop_history(self.batch, self.record, number, keyed=keyed)
             self._leave(note)
-        self._worklist.keep(self.batch, self.id, continuation)
+        self._recorder.keep(self.batch, self.id, continuation)
 
     def _leave(self, note: bytes | None) -> None:
         if note is not None:
@@ -357,7 +357,7 @@ class Active:
 
     def refuse(self, refusal: Refusal) -> None:
         """Note why no continuation is kept."""
-        self._worklist.refuse(self.batch, self.id, refusal)
+        self._recorder.refuse(self.batch, self.id, refusal)
 
     # Closing
 
@@ -373,19 +373,19 @@ class Active:
         """Hand the run back; one that is at work is to be gone on with at once by whoever can."""
         if self.busy:
             waiting = replace(self.state, status=Status.WAITING, updated=now, waiting_for="a worker")
-            self._worklist.change(self.batch, self.record, self.state, waiting)
-            self._worklist.release(self.batch, self.record, call=True)
+            self._recorder.change(self.batch, self.record, self.state, waiting)
+            self._recorder.release(self.batch, self.record, call=True)
             self._give_slots_back()
         else:
             self._put_state(now)
-            self._worklist.release(self.batch, self.record)
+            self._recorder.release(self.batch, self.record)
         self.leaving = self.ended = True
 
     def _put_state(self, now: int) -> None:
         if self.settlement is not None:
             self._put_end(self.settlement)
         elif self.successor is not None:
-            note = self._worklist.hand_over(
+            note = self._recorder.hand_over(
                 self.batch,
                 self.record,
                 self.state,
@@ -400,7 +400,7 @@ class Active:
                 self._give_own_back()
         elif self.blocked is not None:
             self._change(Status.BLOCKED, now, reason=self.blocked, rewind=self.state.rewind)
-            self._worklist.release(self.batch, self.record)
+            self._recorder.release(self.batch, self.record)
             self._give_slots_back()
             self.batch.notify = True  # a worker that came meanwhile may have fitting code
         elif self.in_flight:
@@ -413,13 +413,13 @@ class Active:
             self._wait(now)
 
     def _put_end(self, settlement: Settle) -> None:
-        end = self.end = end_of(self._worklist.codec, settlement.status, settlement.outcome)
+        end = self.end = end_of(self._recorder.codec, settlement.status, settlement.outcome)
         called = self.record.parent_position is not None
         wanted = end.status is Status.FAILED or (end.status is Status.CANCELLED and called)  # by a retry
         left = () if wanted else self.messages
-        self._worklist.end(self.batch, self.record, self.state, end, settlement.failed_at, left)
+        self._recorder.end(self.batch, self.record, self.state, end, settlement.failed_at, left)
         if not wanted and self.upkeep is not None:
-            self._worklist.forget_continuation(self.batch, self.id)
+            self._recorder.forget_continuation(self.batch, self.id)
         if self.shares is not None:
             self._effects += self.shares.give_up(self.batch)
         self._give_slots_back()
@@ -428,9 +428,9 @@ class Active:
     def _give_own_back(self) -> None:
         """The slot by which it was let begin, if its workflow has a limit."""
         carried = self.carried
-        bound = bound_of_workflow(carried.workflow) if carried else self._worklist.bound_of(self.record.workflow)
+        bound = bound_of_workflow(carried.workflow) if carried else self._recorder.bound_of(self.record.workflow)
         if bound is not None and bound.concurrency is not None:
-            self._worklist.give_back(self.batch, Asker.of(self.record), bound)
+            self._recorder.give_back(self.batch, Asker.of(self.record), bound)
             self._effects.append(SlotFreed(bound.digest))
 
     def _give_slots_back(self) -> None:
@@ -446,7 +446,7 @@ class Active:
     def _change(self, status: Status, now: int, *, rewind: bool = False, **changes: Any) -> None:
         failed_at = self.state.failed_at if rewind else None
         state = RunState(status, now, rewind=rewind, failed_at=failed_at, **changes)
-        self._worklist.change(self.batch, self.record, self.state, state)
+        self._recorder.change(self.batch, self.record, self.state, state)
         self.state = state
 
 

@@ -14,8 +14,9 @@ from continuum.engine.machine.rewind import retry
 from continuum.journal import TAKES, Entry, Position, Status, Value
 from continuum.store.codec import Codec
 from continuum.store.ends import outcome_of
+from continuum.store.look import Taken
+from continuum.store.recorder import Recorder
 from continuum.store.records import Message, RunEnd, RunRecord
-from continuum.store.worklist import Taken, Worklist
 from continuum.workflow import Registry, Workflow
 
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def machine_of(
 class Intake:
     """Makes active runs of claimed ones."""
 
-    def __init__(self, registry: Registry, worklist: Worklist, keeper: Keeper) -> None:
+    def __init__(self, registry: Registry, recorder: Recorder, keeper: Keeper) -> None:
         self._registry = registry
-        self._worklist = worklist
+        self._recorder = recorder
         self._keeper = keeper
 
     def take_up(self, taken: Taken, now: int) -> Active | None:
@@ -60,7 +61,7 @@ class Intake:
         None where its continuation turned out to be of no use: it is to be claimed anew, and replayed.
         """
         record = taken.record
-        active = Active(record, taken.state, taken.claim, self._worklist)
+        active = Active(record, taken.state, taken.claim, self._recorder)
         failed_at = taken.state.failed_position() if taken.state.rewind else None
         try:
             if taken.error is not None:
@@ -124,7 +125,7 @@ class Intake:
             if number in active.messages:
                 continue
             if message.kind == "child" and message.generation != active.record.generation:
-                self._worklist.forget_message(active.batch, active.id, number)  # whoever called it has left
+                self._recorder.forget_message(active.batch, active.id, number)  # whoever called it has left
                 continue
             event = self._told(active, number, message)
             if event is not None:
@@ -174,16 +175,16 @@ class Intake:
         used = {each.ref for each in requests if isinstance(each, Entry) and each.kind in TAKES}
         last = taken.continuation
         if last is not None and any(number < last.number and id(entry) not in kept for number, entry in taken.journal):
-            self._worklist.forget_continuation(active.batch, active.id)  # it stands for what is taken back
+            self._recorder.forget_continuation(active.batch, active.id)  # it stands for what is taken back
             taken.continuation = None
         for number, entry in taken.journal:
             if id(entry) not in kept:
-                self._worklist.take_back(active.batch, active.id, number)
-                event = None if entry.ref in used else self._worklist.put_back(active.batch, active.id, entry)
+                self._recorder.take_back(active.batch, active.id, number)
+                event = None if entry.ref in used else self._recorder.put_back(active.batch, active.id, entry)
                 taken.messages += [] if event is None else [event]
         for number, message in taken.messages:
             if message.kind == "child":  # its end is read when it is called again
-                self._worklist.forget_message(active.batch, active.id, number)
+                self._recorder.forget_message(active.batch, active.id, number)
                 active.messages.add(number)
         taken.messages.sort(key=itemgetter(0))
         active.gather(requests)

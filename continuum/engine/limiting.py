@@ -17,8 +17,8 @@ from continuum.journal import Position, record
 from continuum.store.committer import Job, single
 from continuum.store.limits import Asker, Bound, Turn, bound_of
 from continuum.store.protocol import Batch, View
+from continuum.store.recorder import Recorder
 from continuum.store.records import RunRecord
-from continuum.store.worklist import Worklist
 
 if TYPE_CHECKING:
     from continuum.engine.active import Active
@@ -56,9 +56,9 @@ class _Step:
 class Slots:
     """The steps of one run that have slots, or wait for them; what becomes of those goes into the run's batches."""
 
-    def __init__(self, run: RunRecord, worklist: Worklist) -> None:
+    def __init__(self, run: RunRecord, recorder: Recorder) -> None:
         self._run = run
-        self._worklist = worklist
+        self._recorder = recorder
         self._steps: dict[Position, _Step] = {}
 
     def begin(self, request: TakeSlot) -> None:
@@ -94,9 +94,9 @@ class Slots:
 
     def _end(self, batch: Batch, step: _Step) -> list[SlotFreed]:
         if step.place is not None:
-            self._worklist.give_back(batch, step.asker, step.bound, step.place)
+            self._recorder.give_back(batch, step.asker, step.bound, step.place)
         elif not step.answered:  # it may have had a slot before; what else there is, the answer will tell
-            self._worklist.give_slot_back(batch, step.asker, step.bound)
+            self._recorder.give_slot_back(batch, step.asker, step.bound)
         else:
             return []
         return [SlotFreed(step.bound.digest)]

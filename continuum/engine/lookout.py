@@ -17,9 +17,10 @@ from continuum.engine.machine.requests import ChildDone
 from continuum.journal import Position, RunId
 from continuum.store.committer import Job
 from continuum.store.ends import outcome_of
+from continuum.store.look import Freed, Look, Nudge, Queued, Taken
 from continuum.store.protocol import Batch, View
 from continuum.store.tenure import Roll, Tenure, call_roll
-from continuum.store.worklist import Freed, Look, Nudge, Queued, Taken, Worklist
+from continuum.store.worklist import Worklist
 
 if TYPE_CHECKING:
     from continuum.engine.scheduler import Scheduler

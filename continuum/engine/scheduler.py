@@ -35,11 +35,13 @@ from continuum.store.calls import InHand
 from continuum.store.committer import Committer
 from continuum.store.ledger import Ledger
 from continuum.store.limits import Bound, bound_of_workflow
+from continuum.store.look import Nudge, Queued, Taken
 from continuum.store.payload import this_python
 from continuum.store.protocol import Batch, Store
+from continuum.store.recorder import Recorder
 from continuum.store.records import Continuation, RunEnd, RunRecord
 from continuum.store.tenure import Claim
-from continuum.store.worklist import Nudge, Queued, Taken, Worklist
+from continuum.store.worklist import Worklist
 from continuum.workflow import Registry
 
 __all__ = ["Call", "Scheduler"]
@@ -106,14 +108,15 @@ class Scheduler:
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
         self._takes_carried = carried
+        recorder = Recorder(ledger, stamps, self._bound_of)
         self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._bound_of, self._load)
-        self.keeping = Keeper(self, registry, self._worklist, auto=continuations)
+        self.keeping = Keeper(self, registry, recorder, auto=continuations)
         self.lease = Lease(store, committer, ledger, registration, lease, lost=self.lose_all, left=self._inherit)
         holdups = Holdups(committer, lambda: self.lease.tenure, given_up)
         self._watchdog = Watchdog(lease / NANOSECONDS, mailbox.post, holdups.begin, holdups.end)
         self.sweeper = Sweeper(committer, ledger.codec)
         self._lookout = Lookout(self, self._worklist, self.lease)
-        self._intake = Intake(registry, self._worklist, self.keeping)
+        self._intake = Intake(registry, recorder, self.keeping)
         self._effects = Effects(self)
         self._pipeline = Pipeline(committer, self._close, self._perform, self._lose)
         self.touch = self._pipeline.touch

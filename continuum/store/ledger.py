@@ -5,7 +5,7 @@ The ledger holds no store. It reads from a view, and what is to change it writes
 has such a *plan* (a function from a view to batch and answer) gives it to the committer, which
 commits the batch and, where a check failed because somebody else was faster, asks the plan anew.
 
-This is what a client needs; the worker's side is in :mod:`continuum.store.worklist`.
+This is what a client needs; a worker's side is in :mod:`continuum.store.worklist` and :mod:`continuum.store.recorder`.
 """
 
 from __future__ import annotations

@@ -11,8 +11,9 @@ from anyio.lowlevel import checkpoint
 from continuum import AsyncEngine, Limit, Receive, Save, Sleep, workflow
 from continuum.engine import scheduler
 from continuum.errors import RunCancelled
+from continuum.store.look import Look
 from continuum.store.protocol import View
-from continuum.store.worklist import Look, Worklist
+from continuum.store.worklist import Worklist
 
 pytestmark = pytest.mark.anyio
 

@@ -17,12 +17,13 @@ from continuum.stamps import Stamps
 from continuum.store import keys
 from continuum.store.calls import InHand, calls
 from continuum.store.limits import MISSES, Asker, bound_of
+from continuum.store.look import Look, Nudge, Taken
 from continuum.store.opening import open_store
 from continuum.store.protocol import Batch, Store, View
 from continuum.store.records import Message, RunRecord
 from continuum.store.results import Share
 from continuum.store.tenure import Roll, Tenure, call_roll, enlist
-from continuum.store.worklist import Look, Nudge, Taken, Worklist
+from continuum.store.worklist import Worklist
 
 NOW = 1_000_000
 WORKLIST = Worklist(LEDGER, Stamps(lambda: NOW), ["default"], lambda label: label.startswith("first"))

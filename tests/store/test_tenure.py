@@ -10,13 +10,16 @@ from test_ledger import LEDGER, RECORD
 from continuum.journal import Entry, Kind, RunId, Status, Value
 from continuum.stamps import Stamps
 from continuum.store import keys
+from continuum.store.look import Look, Taken
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
+from continuum.store.recorder import Recorder
 from continuum.store.suspicion import bury_found
 from continuum.store.tenure import Tenure, call_roll, enlist, goes_on, held_up
-from continuum.store.worklist import Look, Taken, Worklist
+from continuum.store.worklist import Worklist
 
 WORKLIST = Worklist(LEDGER, Stamps(lambda: 1), ["default"], lambda label: True)
+RECORDER = Recorder(LEDGER, Stamps(lambda: 1))
 
 
 class Workers:
@@ -66,7 +69,7 @@ class Workers:
     def append(self, taken: Taken, number: int) -> bool:
         """Record an entry under a claim."""
         batch = Batch([(keys.claim("r"), taken.claim)])
-        WORKLIST.append(batch, "r", number, Entry((number,), Kind.SAVE, "step", Value(number), 1))
+        RECORDER.append(batch, "r", number, Entry((number,), Kind.SAVE, "step", Value(number), 1))
         return self.store.commit([batch]) == [True]
 
     def fall(self, name: bytes, *, both: bool = False) -> None:
@@ -122,7 +125,7 @@ def test_a_claim_is_never_used_again(workers: Workers) -> None:
     first = workers.enlist(b"1")
     earlier = workers.take(first)
     release = Batch([(keys.claim("r"), earlier.claim)])
-    WORKLIST.release(release, RECORD, call=True)
+    RECORDER.release(release, RECORD, call=True)
     assert workers.store.commit([release]) == [True]
     later = workers.take(first)
     assert later.claim != earlier.claim

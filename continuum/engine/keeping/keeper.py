@@ -31,8 +31,9 @@ from continuum.errors import CompactRefused
 from continuum.journal import Entry, Outcome, RunId
 from continuum.store.codec import unseal
 from continuum.store.committer import Job, single
+from continuum.store.look import Taken
+from continuum.store.recorder import Recorder
 from continuum.store.records import Continuation, Refusal, RunRecord
-from continuum.store.worklist import Taken, Worklist
 from continuum.workflow import Registry
 
 if TYPE_CHECKING:
@@ -54,11 +55,11 @@ LEAST: Final = 60
 class Keeper:
     """Keeps the continuations of a scheduler's runs. With `auto` it makes them by itself, else only for Compact."""
 
-    def __init__(self, scheduler: Scheduler, registry: Registry, worklist: Worklist, *, auto: bool) -> None:
+    def __init__(self, scheduler: Scheduler, registry: Registry, recorder: Recorder, *, auto: bool) -> None:
         self._scheduler = scheduler
         self._registry = registry
-        self._worklist = worklist
-        self._codec = worklist.codec
+        self._recorder = recorder
+        self._codec = recorder.codec
         self._auto = auto
         self._replays = Replays(scheduler.clock, scheduler.mailbox.post)
         self._unfit: dict[RunId, tuple[str, int]] = {}  # why one cannot be used though it was loaded, and of when it is
@@ -181,7 +182,7 @@ class Keeper:
         upkeep.looking = True
         active.keep_at = NEVER
         number = active.number
-        sizes = partial(self._worklist.size, run_id=active.id, start=upkeep.number, stop=number)
+        sizes = partial(self._recorder.size, run_id=active.id, start=upkeep.number, stop=number)
         self._scheduler.committer.submit(
             single(lambda view: (None, sizes(view)), partial(self._looked, active, upkeep, number))
         )
@@ -211,7 +212,7 @@ class Keeper:
         recent = active.gathered()
         change.collect(recent)
         read = partial(
-            self._worklist.stored, run_id=active.id, start=active.record.journal_start, stop=active.number - len(recent)
+            self._recorder.stored, run_id=active.id, start=active.record.journal_start, stop=active.number - len(recent)
         )
         self._scheduler.committer.submit(
             single(lambda view: (None, read(view)), partial(self._have_read, active, change))
