@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import wait as wait_for
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import update_wrapper
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
@@ -70,16 +70,28 @@ def _portal() -> Iterator[BlockingPortal]:
         if not opened.cancel() and opened.exception() is None:
             _stop(opened.result(), cancel=True)
         raise
+    cancel = True
     try:
         yield portal
-    except BaseException:
-        if thread.is_alive():  # not in a forked child, which drops what it inherited
-            _stop(portal, cancel=True)
-        raise
-    else:
-        _stop(portal, cancel=False)
+        cancel = False
     finally:
-        thread.join()
+        _end(portal, thread, cancel=cancel)
+
+
+def _end(portal: BlockingPortal, thread: threading.Thread, *, cancel: bool) -> None:
+    """Have a loop end, and wait for that; in a forked child there is none. The first Ctrl-C comes out behind that."""
+    interrupted: KeyboardInterrupt | None = None
+    while thread.is_alive():
+        try:
+            with suppress(RuntimeError):  # it has ended just now
+                _stop(portal, cancel=cancel)
+            thread.join()
+        except KeyboardInterrupt as error:
+            if interrupted is not None:
+                raise
+            interrupted, cancel = error, True  # it may have struck before the loop was told
+    if interrupted is not None:
+        raise interrupted
 
 
 def _serve(opened: Future[BlockingPortal]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import compileall
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -29,8 +30,10 @@ RUNS = 400
 
 
 def pytest_configure() -> None:
-    """Compile the package once for the processes that tests start, also where these may write no bytecode."""
+    """Compile the package once for the processes that tests start, and have these hear Ctrl-C."""
     compileall.compile_dir(os.path.dirname(continuum.__file__), quiet=2)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # so a shell starts what runs in its background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # and the programs that tests start would have it so
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

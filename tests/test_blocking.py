@@ -224,6 +224,28 @@ def test_a_program_interrupted_at_any_moment_ends_and_leaves_a_store_that_resume
         assert [client.run(run.id).status() for run in runs] == ["completed"] * len(runs)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_ctrl_c_that_strikes_before_the_loop_is_told_to_end_leaves_no_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    told = []
+    stop = blocking._stop
+
+    def strike(portal: Any, *, cancel: bool) -> None:
+        told.append(cancel)
+        if len(told) == 1:
+            raise KeyboardInterrupt
+        stop(portal, cancel=cancel)
+
+    before = set(threading.enumerate())
+    monkeypatch.setattr(blocking, "_stop", strike)
+    with pytest.raises(KeyboardInterrupt), Engine(tmp_path / "store"):
+        if fails:
+            raise ValueError
+    assert told == [fails, True]
+    assert set(threading.enumerate()) <= before
+
+
 # A process that is forked
 
 FORKING = """
