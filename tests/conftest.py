@@ -99,14 +99,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On PostgreSQL, which takes its time, each test runs on one of the two loops; half of them on either."""
-    items[:] = [item for item in items if _on_its_loop(item)]
+    """A test of all stores runs on both loops on LMDB, and on one of the two on each other store.
+
+    On PostgreSQL, which takes its time, that holds for all tests.
+    """
+    on_disk = {_function(item) for item in items if _given(item).get("where") == "lmdb"}
+    items[:] = [item for item in items if _on_its_loop(item, on_disk)]
 
 
-def _on_its_loop(item: pytest.Item) -> bool:
-    given = dict(item.callspec.params) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
-    loop = given.pop("open_engine", given.pop("anyio_backend", None))
-    if given.get("where") != "postgresql" or loop is None:
+def _given(item: pytest.Item) -> dict[str, object]:
+    return dict(item.callspec.params) if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+
+
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
+
+
+def _on_its_loop(item: pytest.Item, on_disk: set[str]) -> bool:
+    given = _given(item)
+    loop, where = given.get("open_engine", given.get("anyio_backend")), given.get("where")
+    if loop is None or not (where == "postgresql" or (where == "memory" and _function(item) in on_disk)):
         return True
     name = item.nodeid.replace(str(loop), "")
     return loop == LOOPS[crc32(name.encode()) % len(LOOPS)]
