@@ -60,13 +60,13 @@ class UndoStack:
             assert compensate is not None
             try:
                 yield Save(compensate, result, name=f"undo {command.name}")
-            except Exception as error:
+            except (Exception, SystemExit) as error:  # whatever a step may raise
                 original = self.cause.error if isinstance(self.cause, Failure) else None
                 raise CompensationFailed(_told(command, error, len(self.steps) - 1, original), original) from error
             self.steps.pop()
 
 
-def _told(command: Save[Any], error: Exception, left: int, original: BaseException | None) -> str:
+def _told(command: Save[Any], error: BaseException, left: int, original: BaseException | None) -> str:
     text = f"the compensation of step {command.name!r} failed: {error!r}; it is still to be done"
     text += f", and {left} more before it" if left else ""
     return text + (f". The run was undone because of {original!r}" if original is not None else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
+import pytest
 from harness import Play, do
 
 from continuum import (
@@ -319,15 +320,16 @@ def test_cancelling_does_not_stop_an_undoing_half_way() -> None:
     assert play.status is Status.REVERTED
 
 
-def test_a_compensation_that_fails_for_good_fails_the_run_and_tells_both_errors() -> None:
+@pytest.mark.parametrize("failure", [KeyError("gone"), SystemExit("gone")])
+def test_a_compensation_that_fails_for_good_fails_the_run_and_tells_both_errors(failure: BaseException) -> None:
     play = booked(Play(fragile()), "flight", "hotel")
     play.fails("pay", ValueError("no money"))
-    play.fails("undo hotel", KeyError("gone"))
+    play.fails("undo hotel", failure)
     error = play.error
     assert play.status is Status.FAILED
     assert isinstance(error, CompensationFailed)
     assert str(error.original) == "no money"
-    assert isinstance(error.__cause__, KeyError)
+    assert isinstance(error.__cause__, type(failure))
     for part in ("'hotel'", "gone", "no money", "1 more"):
         assert part in str(error)
     assert play.settled is not None
