@@ -35,12 +35,13 @@ _OUR_CODE: Final = frozenset({_COMMAND_CODE, raising.__code__, UndoStack.unwind.
 class Fiber:
     """One generator of a run, its frame, and its count of commands."""
 
-    __slots__ = ("body", "cancelled", "frame", "group", "index", "next", "path", "started", "waits_for")
+    __slots__ = ("body", "cancelled", "frame", "group", "index", "line", "next", "path", "started", "waits_for")
 
     def __init__(self, path: Position, body: Body, group: Group | None = None, index: int = 0) -> None:
         self.path = path
         self.body = body
-        self.frame: FrameType | None = getattr(body, "gi_frame", None)  # stands where it returned, later on
+        self.frame: FrameType | None = getattr(body, "gi_frame", None)
+        self.line: int | None = None  # at which it ended
         self.group = group
         self.index = index
         self.next = 0
@@ -65,7 +66,13 @@ class Fiber:
         while isinstance(body.gi_yieldfrom, GeneratorType) and not _is_lone(body.gi_yieldfrom):
             body = body.gi_yieldfrom
         frame = fiber.frame if body is fiber.body else body.gi_frame
-        return place(body.gi_code, body.gi_code.co_firstlineno if frame is None else frame.f_lineno)
+        line = fiber.line or body.gi_code.co_firstlineno if frame is None else frame.f_lineno
+        return place(body.gi_code, line)
+
+    def end(self) -> None:
+        """Remember where it ended, and let go of its frame, which keeps those that ran it in memory."""
+        if self.frame is not None:
+            self.line, self.frame = self.frame.f_lineno, None
 
     def delegate(self) -> object | None:
         """What the fiber delegates to by ``yield from`` though no result can be sent into it, such as a list."""
@@ -246,6 +253,7 @@ class Fibers:
 
     def _ended(self, fiber: Fiber, outcome: Outcome) -> None:
         self._alive.pop(fiber, None)
+        fiber.end()
         if fiber.group is None:
             self.ended = outcome
         else:
