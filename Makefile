@@ -38,7 +38,7 @@ twins-3.%:
 	else $(MAKE) twins PYTHON=python3.$* VENV=.venv-3.$*; fi
 
 twins: $(STAMP)
-	$(BIN)/python -m pytest tests/engine/continuation
+	$(BIN)/python -m pytest tests/engine/continuation tests/engine/machine
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/limit.py

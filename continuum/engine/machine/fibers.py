@@ -277,6 +277,8 @@ class Fibers:
         except Exception as error:  # such as a function of a Map that does not take the item
             body = raising(error)
         group.members[index] = self.spawn((*group.position, index), body, group, index)
+        if group.started == group.size:
+            group.command = None  # which holds the branches, and each what it was given
 
     def _member_ended(self, group: Group, fiber: Fiber, outcome: Outcome) -> None:
         del group.members[fiber.index]
