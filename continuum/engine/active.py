@@ -197,16 +197,11 @@ class Active:
     def gather(self, requests: Sequence[Request]) -> None:
         """Gather what the machine asks for."""
         for request in requests:
-            kind = type(request)
-            if kind is Entry:  # this and the next are what every step comes to
-                self._append(request)  # type: ignore[arg-type]
-            elif kind is RunStep:
-                self._set_to_work(request)  # type: ignore[arg-type]
-                continue
-            elif (gather := _GATHER.get(kind)) is not None:
-                gather(self, request)
-            else:
+            gather = _GATHER.get(type(request))
+            if gather is None:
                 self._effects.append(request)
+                continue
+            gather(self, request)
             if self.ended:
                 return
 
@@ -242,7 +237,7 @@ class Active:
 
     def _append(self, entry: Entry) -> None:
         try:
-            self._recorder.append(self._batch or self.batch, self.id, self.number, entry)
+            self._recorder.append(self.batch, self.id, self.number, entry)
         except UsageError as error:  # not even a time, or an index: the payload limit leaves no room for anything
             self.machine.discard()
             self._settle(Settle(Status.FAILED, Failure(error)))

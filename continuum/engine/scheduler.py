@@ -384,13 +384,9 @@ class Scheduler:
             self.mailbox.wake()
 
     def _feed_next(self) -> None:
-        runs, landed, touched, now = self._runs, self._landed, self._pipeline.touched, self.clock()
-        for _ in range(min(SLICE, len(landed))):
-            (active, position), outcome = landed.popleft()
-            if not active.ended and runs.get(active.id) is active:
-                active.in_flight.discard(position)
-                active.feed(StepDone(position, outcome), now)
-                touched[active.id] = active
+        for _ in range(min(SLICE, len(self._landed))):
+            (active, position), outcome = self._landed.popleft()
+            self.answer(active, position, StepDone(position, outcome))
 
     def _fire_timers(self) -> None:
         now = self.clock()

@@ -81,16 +81,6 @@ def replayed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     return found
 
 
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Continuations are made after a few entries."""
-    monkeypatch.setattr(upkeep, "LONG", 4)
-    monkeypatch.setattr("continuum.engine.keeping.keeper.LONG", 4)
-    monkeypatch.setattr(upkeep, "ENTRIES", 10)
-    monkeypatch.setattr(upkeep, "COST", 1 << 40)
-    monkeypatch.setattr(changeover, "REST", 0)
-
-
 def text(number: int) -> str:
     return f"step {number} " * 20
 

@@ -22,7 +22,6 @@ from continuum import (
     Save,
     workflow,
 )
-from continuum.engine.keeping import changeover, upkeep
 from continuum.store import keys, leavings
 from continuum.store.copying import copy
 from continuum.store.memory import MemoryStore, Space
@@ -143,16 +142,6 @@ def test_it_goes_on_over_restarts(open_engine: OpenEngine) -> None:
         run = say(engine, "b")
         assert history(run) == ["a 3", "b 4", "compact", "receive", "b 5"], "the next Compact drops the earlier one"
         assert history(say(engine, "compact")) == ["a 3", "b 5", "compact"]
-
-
-@pytest.fixture
-def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Continuations are made after a few entries."""
-    monkeypatch.setattr(upkeep, "LONG", 4)
-    monkeypatch.setattr("continuum.engine.keeping.keeper.LONG", 4)
-    monkeypatch.setattr(upkeep, "ENTRIES", 10)
-    monkeypatch.setattr(upkeep, "COST", 1 << 40)
-    monkeypatch.setattr(changeover, "REST", 0)
 
 
 @pytest.mark.usefixtures("soon")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
+import anyio
 import pytest
 import trio
 import trio.testing
@@ -17,10 +18,10 @@ from anyio import sleep
 from anyio.lowlevel import checkpoint
 from crashing import Crashes, crash_everywhere
 from hosts import TOO_LONG, OpenEngine, dump, eventually
+from virtual import engine_on, in_virtual_time
 
 from continuum import (
     All,
-    AsyncEngine,
     Call,
     Cancelled,
     ContinueUsing,
@@ -189,24 +190,36 @@ def test_a_run_in_line_waits_and_shows_for_what(open_engine: OpenEngine, desk: D
         assert (run.status(), run.describe().waiting_for) == ("waiting", "save 'serve' (a slot of limit 'serve')")
 
 
-def test_nobody_is_at_work_for_those_in_line(
-    open_engine: OpenEngine, desk: Desk, lines: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nobody_is_at_work_for_those_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
 
     def noted(self: Limits, *args: Any, **options: Any) -> Any:
         looks.append(args)
         return call(self, *args, **options)
 
+    async def stay(number: int) -> None:
+        await gates[0].wait()
+
+    @workflow
+    def stays(number: int) -> Any:
+        yield Save(stay, number, limit=Limit(1))
+
+    async def scenario() -> None:
+        gates.append(anyio.Event())
+        async with engine_on(Space(), stays) as engine:
+            runs = [await engine.start(stays(number)) for number in range(6)]
+            await anyio.sleep(1)
+            monkeypatch.setattr(Limits, "call", noted)
+            await anyio.sleep(20)
+            assert len(looks) <= 5, "the patrol, every five seconds"
+            gates[0].set()
+            for run in runs:
+                await run.result()
+        assert 5 <= len(looks) <= 20
+
     call = Limits.call
-    with open_engine(lines) as engine:
-        runs = start_in_line(engine, desk, lines, "abcdef")
-        monkeypatch.setattr(Limits, "call", noted)
-        time.sleep(0.2)
-        assert len(looks) <= 1, "the patrol at most"
-        desk.let_go(*"abcdef")
-        results(runs)
-    assert 5 <= len(looks) <= 20
+    gates: list[anyio.Event] = []
+    in_virtual_time(scenario)
 
 
 def test_a_run_in_line_can_be_cancelled_and_the_next_gets_its_turn(
@@ -442,17 +455,6 @@ def test_compensations_have_their_limit_too(open_engine: OpenEngine, desk: Desk)
 
 
 # How many in a time
-
-
-def in_virtual_time(scenario: Callable[[], Any]) -> Any:
-    return trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0.02))
-
-
-def engine_on(space: Space, *workflows: Any) -> AsyncEngine:
-    """An engine whose time is that of trio's clock, which jumps when all tasks sleep."""
-    current_time = trio.lowlevel.current_clock().current_time
-    clock = lambda: round((1_700_000_000 + current_time()) * 1e9)  # noqa: E731
-    return AsyncEngine(MemoryStore(space), workflows=workflows, clock=clock, grace=0.0)
 
 
 def test_so_many_attempts_begin_in_a_time_of_all_runs_together() -> None:

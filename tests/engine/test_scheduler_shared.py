@@ -19,8 +19,9 @@ import trio
 import trio.testing
 from crashing import Crashes, crash_everywhere
 from hosts import TOO_LONG, OpenEngine, dump, eventually
+from virtual import engine_on, in_virtual_time
 
-from continuum import All, AsyncEngine, Engine, Map, Receive, Retry, Revert, Run, Save, Sleep, step, workflow
+from continuum import All, Engine, Map, Receive, Retry, Revert, Run, Save, Sleep, step, workflow
 from continuum.errors import (
     BadValue,
     Cancelled,
@@ -233,17 +234,6 @@ def test_a_replay_does_not_look(open_engine: OpenEngine) -> None:
         for run_id in ("first", "second"):
             engine.run(run_id).send("go on")
         assert results([engine.run("first"), engine.run("second")]) == ["old", "new"]
-
-
-def in_virtual_time(scenario: Callable[[], Any]) -> Any:
-    return trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0.02))
-
-
-def engine_on(space: Space, *workflows: Any) -> AsyncEngine:
-    """An engine whose time is that of trio's clock, which jumps when all tasks sleep."""
-    current_time = trio.lowlevel.current_clock().current_time
-    clock = lambda: round((1_700_000_000 + current_time()) * 1e9)  # noqa: E731
-    return AsyncEngine(MemoryStore(space), workflows=workflows, clock=clock, grace=0.0)
 
 
 def held(space: Space) -> Counter[str]:

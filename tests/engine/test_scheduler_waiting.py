@@ -13,6 +13,7 @@ import pytest
 import trio
 import trio.testing
 from hosts import opened
+from virtual import in_virtual_time
 
 from continuum import AsyncEngine, Ensure, Handle, Race, Receive, Retry, Save, Send, Sleep, Workflow, current, workflow
 from continuum.durations import NANOSECONDS
@@ -68,10 +69,6 @@ def clock() -> Callable[[], int]:
     """Trio's own clock, for any thread."""
     current_time = trio.lowlevel.current_clock().current_time
     return lambda: round((LONG_AGO + current_time()) * 1e9)
-
-
-def in_virtual_time(scenario: Callable[[], Any]) -> Any:
-    return trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0.02))
 
 
 class Big:

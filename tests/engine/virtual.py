@@ -7,9 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import anyio
+import trio
 import trio.testing
 
-__all__ = ["VirtualTime"]
+from continuum import AsyncEngine
+from continuum.store.memory import MemoryStore, Space
+
+__all__ = ["VirtualTime", "engine_on", "in_virtual_time"]
 
 T = TypeVar("T")
 
@@ -48,3 +52,15 @@ class _Loop(asyncio.SelectorEventLoop):
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__()
         self.time = clock  # type: ignore[method-assign]
+
+
+def in_virtual_time(scenario: Callable[[], Any]) -> Any:
+    """Run it on trio, whose time jumps when all tasks sleep."""
+    return trio.run(scenario, clock=trio.testing.MockClock(autojump_threshold=0.02))
+
+
+def engine_on(space: Space, *workflows: Any) -> AsyncEngine:
+    """An engine whose time is that of trio's clock, as it is when this is called."""
+    current_time = trio.lowlevel.current_clock().current_time
+    clock = lambda: round((1_700_000_000 + current_time()) * 1e9)  # noqa: E731
+    return AsyncEngine(MemoryStore(space), workflows=workflows, clock=clock, grace=0.0)
