@@ -211,7 +211,7 @@ def test_nobody_is_at_work_for_those_in_line(monkeypatch: pytest.MonkeyPatch) ->
             await anyio.sleep(1)
             monkeypatch.setattr(Limits, "call", noted)
             await anyio.sleep(20)
-            assert len(looks) <= 5, "the patrol, every five seconds"
+            assert not looks
             gates[0].set()
             for run in runs:
                 await run.result()
