@@ -46,15 +46,16 @@ class StepOptions:
 
     def merged(
         self,
-        retry: Retry | None,
-        timeout: Duration | None,
-        compensate: Callable[[Any], Any] | None,
-        key: str | None,
-        executor: Executor | None,
-        at_most_once: bool | None,
-        cache: Duration | None,
-        once: str | None,
-        limit: Limit | None,
+        *,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        compensate: Callable[[Any], Any] | None = None,
+        key: str | None = None,
+        executor: Executor | None = None,
+        at_most_once: bool | None = None,
+        cache: Duration | None = None,
+        once: str | None = None,
+        limit: Limit | None = None,
     ) -> StepOptions:
         """These options with every one replaced that is given. Raises BadValue for a bad one."""
         if retry is not None and not isinstance(retry, Retry):
@@ -79,6 +80,7 @@ class StepOptions:
 
 
 _DEFAULTS: Final = StepOptions()
+_OPTIONS: Final = tuple(field.name for field in fields(StepOptions))
 _ATTACHED: Final = "__continuum_step__"
 
 
@@ -152,27 +154,10 @@ class Save(Command[T_co]):
         limit: Limit | None = None,
     ) -> None: ...
 
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        *args: Any,
-        name: str | None = None,
-        retry: Retry | None = None,
-        timeout: Duration | None = None,
-        compensate: Callable[[Any], Any] | None = None,
-        key: str | None = None,
-        executor: Executor | None = None,
-        at_most_once: bool | None = None,
-        cache: Duration | None = None,
-        once: str | None = None,
-        limit: Limit | None = None,
-        **unknown: Any,
-    ) -> None:
+    def __init__(self, fn: Callable[..., Any], *args: Any, name: str | None = None, **given: Any) -> None:
         plain = type(fn) is FunctionType and not fn.__code__.co_flags & _GENERATOR_FLAGS  # what most steps are
         if not plain:
             check_step(fn)
-        if unknown:
-            raise BadArguments(_explain_keyword(next(iter(unknown)), step_name(fn)))
         if name is not None:
             check_text(name, "name")
         else:
@@ -181,20 +166,14 @@ class Save(Command[T_co]):
             if isinstance(argument, Command):
                 check_yielded(args, f"an argument of Save {name!r}")
         options = getattr(fn, _ATTACHED, _DEFAULTS) if plain else _attached(fn)
-        given = (retry, timeout, compensate, key, executor, at_most_once, cache, once, limit)
-        if given != _NOTHING_GIVEN:
-            options = options.merged(*given)
-            if cache is not None:
-                _check_findable(name)
-            if executor is not None:
-                _check_executor(fn, executor)
+        if given:
+            options = _with_options(options, given, fn, name)
         _set_fn(self, fn)
         _set_args(self, args)
         _set_name(self, name)
         _set_options(self, options)
 
 
-_NOTHING_GIVEN: Final = (None,) * 9
 _LONGEST_KEY: Final = 1_000
 
 # One is made for every step: filled through its slots it takes a third less time than by `fill`.
@@ -245,7 +224,17 @@ def step(
     >>> Save(charge, "ord-1").options.retry.attempts
     5
     """
-    options = _DEFAULTS.merged(retry, timeout, compensate, key, executor, at_most_once, cache, once, limit)
+    options = _DEFAULTS.merged(
+        retry=retry,
+        timeout=timeout,
+        compensate=compensate,
+        key=key,
+        executor=executor,
+        at_most_once=at_most_once,
+        cache=cache,
+        once=once,
+        limit=limit,
+    )
 
     def attach(fn: F) -> F:
         function: Any = fn.__func__ if isinstance(fn, staticmethod | classmethod) else fn
@@ -277,6 +266,19 @@ def _attached(fn: Callable[..., Any]) -> StepOptions:
     while isinstance(fn, functools.partial) and not hasattr(fn, _ATTACHED):
         fn = fn.func
     options: StepOptions = getattr(fn, _ATTACHED, _DEFAULTS)
+    return options
+
+
+def _with_options(options: StepOptions, given: dict[str, Any], fn: Callable[..., Any], name: str) -> StepOptions:
+    """The options that a function has, and those that are given to Save for it. Raises BadArguments and BadValue."""
+    for keyword in given:
+        if keyword not in _OPTIONS:
+            raise BadArguments(_explain_keyword(keyword, step_name(fn)))
+    options = options.merged(**given)
+    if given.get("cache") is not None:
+        _check_findable(name)
+    if given.get("executor") is not None:
+        _check_executor(fn, given["executor"])
     return options
 
 
@@ -319,8 +321,7 @@ def _explain_value(value: object) -> str:
 
 def _explain_keyword(keyword: str, function: str) -> str:
     """What to do about a keyword argument that Save does not know."""
-    options = ("name", *(field.name for field in fields(StepOptions)))
-    near = get_close_matches(keyword, options, n=1)
+    near = get_close_matches(keyword, ("name", *_OPTIONS), n=1)
     meant = f"did you mean {near[0]!r}? " if near else ""
     return (
         f"Save got an unexpected keyword argument {keyword!r}; {meant}"
