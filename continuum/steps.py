@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from types import FunctionType
 from typing import Any, Final, Literal, TypeAlias, TypeVar, overload
 
 from continuum.checks import check_positive, check_text, check_yielded
-from continuum.command import Command
+from continuum.command import Command, fill
 from continuum.durations import Duration
 from continuum.errors import BadArguments, BadValue
 from continuum.limit import Limit
@@ -43,6 +43,12 @@ class StepOptions:
     cache: int | None = None
     once: str | None = None
     limit: Limit | None = None
+    plain: bool = field(init=False, repr=False, compare=False)
+    """Whether each attempt at it can begin at once: nothing is to be asked or recorded before."""
+
+    def __post_init__(self) -> None:
+        asks = self.cache is not None or self.once is not None or self.limit is not None
+        fill(self, "plain", not (asks or self.at_most_once or self.retry.max_elapsed is not None))
 
     def merged(
         self,
@@ -80,7 +86,7 @@ class StepOptions:
 
 
 _DEFAULTS: Final = StepOptions()
-_OPTIONS: Final = tuple(field.name for field in fields(StepOptions))
+_OPTIONS: Final = tuple(each.name for each in fields(StepOptions) if each.init)
 _ATTACHED: Final = "__continuum_step__"
 
 
@@ -178,7 +184,7 @@ _LONGEST_KEY: Final = 1_000
 
 # One is made for every step: filled through its slots it takes a third less time than by `fill`.
 _set_fn, _set_args, _set_name, _set_options = (
-    Save.__dict__[field].__set__ for field in ("fn", "args", "name", "options")
+    Save.__dict__[slot].__set__ for slot in ("fn", "args", "name", "options")
 )
 
 

@@ -56,12 +56,12 @@ def load(machine: Machine, event: Started) -> None:
 
 def _step_done(machine: Machine, event: StepDone) -> None:
     waiting, outcome = machine.waiting.get(event.position), event.outcome
-    if waiting is None or waiting.kind is not Kind.SAVE:
+    if waiting is None or type(waiting.command) is not Save:
         return  # the result of a step that was cancelled
     if isinstance(outcome, Failure):
         attempt_failed(machine, waiting, outcome)
     else:
-        machine.complete(waiting, outcome, 0, waiting.attempts + 1)
+        machine.complete_step(waiting, outcome, waiting.attempts + 1)
 
 
 def _step_wanted(machine: Machine, event: StepWanted) -> None:
@@ -79,7 +79,7 @@ def _slot_given(machine: Machine, event: SlotGiven) -> None:
 def _step_known(machine: Machine, event: StepKnown) -> None:
     waiting = machine.waiting.get(event.position)
     if waiting is not None and waiting.kind is Kind.SAVE:
-        machine.complete(waiting, event.outcome, attempts=0)
+        machine.complete_step(waiting, event.outcome, attempts=0)
 
 
 def _timer_fired(machine: Machine, event: TimerFired) -> None:

@@ -29,12 +29,12 @@ def ask_step(machine: Machine, waiting: Waiting) -> None:
     command = waiting.command
     assert isinstance(command, Save)
     options = command.options
-    if options.once is not None or options.cache is not None:
+    if options.plain and waiting.due is None and not waiting.begun:
+        machine.journal.requests.append(RunStep(waiting.position, command, waiting.attempts + 1))
+    elif options.once is not None or options.cache is not None:
         machine.journal.requests.append(LookUp(waiting.position, command))
-    elif waiting.begun or waiting.due is not None or options.limit is not None:
-        begin_attempts(machine, waiting)
     else:
-        _attempt(machine, waiting)
+        begin_attempts(machine, waiting)
 
 
 def begin_attempts(machine: Machine, waiting: Waiting) -> None:
@@ -47,7 +47,7 @@ def begin_attempts(machine: Machine, waiting: Waiting) -> None:
             f"step {waiting.name!r} of run {machine.run_id!r} was started and its outcome is not known: "
             "its worker ended in between, and at_most_once forbids to run it again"
         )
-        machine.complete(waiting, Failure(uncertain))
+        machine.complete_step(waiting, Failure(uncertain), waiting.attempts + 1)
     elif waiting.due is not None:
         machine.wake_at(waiting.position, waiting.due)
     else:
@@ -88,7 +88,7 @@ def attempt_failed(machine: Machine, waiting: Waiting, failure: Failure) -> None
     assert isinstance(command, Save)
     policy, attempts = command.options.retry, waiting.attempts + 1
     if policy.attempts == 1:
-        machine.complete(waiting, failure)
+        machine.complete_step(waiting, failure, attempts)
         return
     delay = next_delay(policy, attempts, failure.error, machine.chance(attempts, *waiting.position))
     if isinstance(delay, str):
@@ -124,7 +124,7 @@ def _is_too_late(machine: Machine, waiting: Waiting) -> bool:
 def _give_up(machine: Machine, waiting: Waiting, attempts: int, failure: Failure, why: str) -> None:
     assert isinstance(waiting.command, Save)
     failure = given_up(waiting.name, waiting.command.options.retry, attempts, failure, why)
-    machine.complete(waiting, failure, attempts=attempts)
+    machine.complete_step(waiting, failure, attempts)
 
 
 def note_attempt(waiting: Waiting, entry: Entry) -> None:

@@ -21,7 +21,7 @@ from functools import partial
 from itertools import islice
 from typing import Any, Final
 
-from continuum.commands import Call, Command, Ensure, Save
+from continuum.commands import Call, Command, Ensure, Receive, Save
 from continuum.context import Context, enter, leave
 from continuum.durations import datetime_of
 from continuum.engine.machine.arrivals import EVENTS
@@ -65,7 +65,6 @@ class Machine:
 
     __slots__ = (
         "__weakref__",
-        "_asked",
         "_seed",
         "compensates",
         "context",
@@ -117,7 +116,6 @@ class Machine:
         self.root = self.fibers.spawn((), body)
         self.waiting: dict[Position, Waiting] = {}
         self.unasked: list[Waiting] = []  # what has been issued since the host was last asked
-        self._asked = 0  # of these, up to where it was
         self.inbox = Inbox()
         self.predicates = Predicates()
         self.undo = UndoStack()
@@ -195,7 +193,7 @@ class Machine:
             elif not self.journal.live:
                 self.replay()
             elif self.finished or not (
-                ((self.inbox.ready or self.predicates) and self._react())
+                ((self.inbox.ready or self.predicates.waiting) and self._react())
                 or (self.journal.recall is not None and self._recall())
                 or self._ask()
             ):
@@ -298,16 +296,14 @@ class Machine:
     def _ask(self) -> bool:
         """Ask the host for what the fibers wait for; True where one of them can go on without it."""
         unasked = self.unasked
-        while self._asked < len(unasked):
-            waiting = unasked[self._asked]
-            self._asked += 1
-            if self.waiting.get(waiting.position) is waiting:
+        for number, waiting in enumerate(unasked, 1):
+            if waiting.fiber.waits_for is waiting:
                 waiting.asked = True
                 ASK[waiting.kind](self, waiting)
                 if not waiting.asked:
+                    del unasked[:number]
                     return True
         unasked.clear()
-        self._asked = 0
         return False
 
     # Entries
@@ -315,24 +311,24 @@ class Machine:
     def record(self, position: Position, kind: Kind, name: str, outcome: Outcome | None, ref: int = 0) -> Entry:
         return self.journal.append(Entry(position, kind, name, outcome, self.journal.now, 0, ref))
 
-    def complete(self, waiting: Waiting, outcome: Outcome, ref: int = 0, attempts: int | None = None) -> None:
+    def complete(self, waiting: Waiting, outcome: Outcome, ref: int = 0) -> None:
+        """Record what came of a command, and let its fiber go on with that; a step is completed by the next one."""
+        self._deliver(waiting, self.record(waiting.position, waiting.kind, waiting.name, outcome, ref))
+
+    def complete_step(self, waiting: Waiting, outcome: Outcome, attempts: int) -> None:
+        """The same for a step, after so many attempts at it here."""
         command, key = waiting.command, ""
-        if type(command) is Save:
-            attempts = waiting.attempts + 1 if attempts is None else attempts
-            if command.options.key is not None and isinstance(outcome, Value):
-                key = command.options.key
+        assert type(command) is Save
+        if command.options.key is not None and isinstance(outcome, Value):
+            key = command.options.key
         now = self.journal.now
-        entry = Entry(waiting.position, waiting.kind, waiting.name, outcome, now, attempts or 0, ref, key)
+        entry = Entry(waiting.position, waiting.kind, waiting.name, outcome, now, attempts, 0, key)
         self._deliver(waiting, self.journal.append(entry))
 
     def _deliver(self, waiting: Waiting, entry: Entry) -> None:
-        outcome = entry.outcome
+        outcome, command = entry.outcome, waiting.command
         assert outcome is not None, "a completion has an outcome"
-        command = waiting.command
-        if type(command) is Save:
-            del self.waiting[waiting.position]
-        else:
-            self._forget(waiting)
+        self._forget(waiting)
         if isinstance(outcome, Failure):
             self.failures.remember(entry.position, outcome.error)
         elif type(command) is Save and command.options.compensate is not None and entry.attempts:
@@ -341,9 +337,10 @@ class Machine:
 
     def _forget(self, waiting: Waiting) -> None:
         del self.waiting[waiting.position]
-        if waiting.kind is Kind.RECEIVE:
+        command = type(waiting.command)
+        if command is Receive:
             self.inbox.forget(waiting)
-        elif waiting.kind is Kind.ENSURE:
+        elif command is Ensure:
             self.predicates.forget(waiting)
 
     def handled(self, entry: Entry) -> bool:

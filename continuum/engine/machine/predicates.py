@@ -18,33 +18,31 @@ __all__ = ["Predicates"]
 class Predicates:
     """Waiting Ensure commands. `stale` says that code has run since they were last looked at from the first on."""
 
-    __slots__ = ("_due", "_waiting", "stale")
+    __slots__ = ("_due", "stale", "waiting")
 
     def __init__(self) -> None:
-        self._waiting: dict[Position, Waiting] = {}
+        self.waiting: dict[Position, Waiting] = {}
+        """Those that there are, in the order in which they were reached."""
         self._due: list[Waiting] = []  # that have their turn yet, the next one last
         self.stale = False
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
-
     def add(self, waiting: Waiting) -> None:
         """Have one more condition looked at."""
-        self._waiting[waiting.position] = waiting
+        self.waiting[waiting.position] = waiting
         self.stale = True
 
     def forget(self, waiting: Waiting) -> None:
         """Look at it no more: it held, came too late or was cancelled."""
-        del self._waiting[waiting.position]
+        del self.waiting[waiting.position]
 
     def next(self) -> Waiting | None:
         """The next that is to be looked at; None where nothing has changed since all of them were."""
         while True:
             while self._due:
                 waiting = self._due.pop()
-                if self._waiting.get(waiting.position) is waiting:
+                if self.waiting.get(waiting.position) is waiting:
                     return waiting
             if not self.stale:
                 return None
             self.stale = False
-            self._due.extend(reversed(self._waiting.values()))
+            self._due.extend(reversed(self.waiting.values()))

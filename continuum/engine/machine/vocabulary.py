@@ -66,11 +66,13 @@ __all__ = ["ASK", "BEGIN", "child_id"]
 Begin: TypeAlias = "Callable[[Machine, Fiber, Any], Outcome | None]"
 Ask: TypeAlias = "Callable[[Machine, Waiting], None]"
 
+_SAVE: Final = Kind.SAVE  # an enum looks its members up in Python, which is felt at every step
+
 # A command is reached
 
 
 def _begin_save(machine: Machine, fiber: Fiber, command: Save[Any]) -> None:
-    machine.wait(fiber, Kind.SAVE, command.name, command)
+    machine.wait(fiber, _SAVE, command.name, command)
 
 
 def _begin_sleep(machine: Machine, fiber: Fiber, command: Sleep) -> None:
