@@ -76,6 +76,7 @@ class Active:
         "_batch",
         "_code",
         "_effects",
+        "_known_to_run",
         "_limited",
         "_numbered_from",
         "_opening",
@@ -140,6 +141,7 @@ class Active:
         self._opening: Sequence[Entry] = ()  # of its journal as another workflow
         self._code: bytes | None = None  # that it carries as such, if it is something else
         self._limited = False  # as such it has to wait for its turn
+        self._known_to_run = False  # its state says so, and that nothing has gone wrong
 
     @property
     def busy(self) -> bool:
@@ -358,7 +360,8 @@ class Active:
 
     def close(self, now: int) -> tuple[Batch | None, list[Effect]]:
         """What was gathered: the batch, with the change of state that it leads to, and the effects behind it."""
-        if not self.leaving and self.end is None:
+        goes_on = self._known_to_run and self.in_flight and not self.ended
+        if not goes_on and not self.leaving and self.end is None:
             self._put_state(now)
         batch, self._batch = self._batch, None
         effects, self._effects = self._effects, []
@@ -443,6 +446,7 @@ class Active:
         state = RunState(status, now, rewind=rewind, failed_at=failed_at, **changes)
         self._recorder.change(self.batch, self.record, self.state, state)
         self.state = state
+        self._known_to_run = status is Status.RUNNING and not state.crashes
 
 
 _OF_ATTEMPTS: Final = frozenset({Kind.SAVE, Kind.ATTEMPT})

@@ -344,7 +344,7 @@ class Scheduler:
 
     def answer(self, active: Active, position: Position, event: Event) -> None:
         """Feed what became of an effect, if it still matters."""
-        if self.goes_on(active):
+        if not active.ended:
             active.in_flight.discard(position)
             self._feed(active, event)
 
@@ -359,7 +359,7 @@ class Scheduler:
 
     def goes_on(self, active: Active) -> bool:
         """Whether this is the run as it is here, and not one that was lost, has ended or goes on as another."""
-        return self._runs.get(active.id) is active and not active.ended
+        return not active.ended
 
     def await_other(self, active: Active, position: Position) -> None:
         """The command waits for other runs, and holds no slot meanwhile; this one is looked at when it may go on."""
@@ -384,9 +384,13 @@ class Scheduler:
             self.mailbox.wake()
 
     def _feed_next(self) -> None:
-        for _ in range(min(SLICE, len(self._landed))):
-            (active, position), outcome = self._landed.popleft()
-            self.answer(active, position, StepDone(position, outcome))
+        landed, now = self._landed, self.clock()
+        for _ in range(min(SLICE, len(landed))):
+            (active, position), outcome = landed.popleft()
+            if not active.ended:
+                active.in_flight.discard(position)
+                active.feed(StepDone(position, outcome), now)
+                self.touch(active)
 
     def _fire_timers(self) -> None:
         now = self.clock()
@@ -409,15 +413,14 @@ class Scheduler:
         now = self.clock()
         if active.number >= active.keep_at:
             self.keeping.attend(active, now)
-        since = active.idle_since
-        batch, effects = active.close(now)
+        closed = active.close(now)
         if active.in_flight and not active.ended:
             self._busy.add(active.id)
         else:
             self._busy.discard(active.id)
-        if active.idle_since is not None and active.idle_since != since:
-            self.timers.add(active.idle_since + LINGER, active.id)
-        return batch, effects
+            if active.idle_since == now:
+                self.timers.add(now + LINGER, active.id)
+        return closed
 
     def _perform(self, active: Active, effects: list[Effect], last: bool) -> None:
         """What led to these effects is committed: let them happen, unless the run is lost by now."""
@@ -472,6 +475,7 @@ class Scheduler:
             del self._runs[active.id]
             self._busy.discard(active.id)
         self._pipeline.forget(active)
+        active.ended = True
         if active.blocked is not None:
             logger.error("run %s is blocked: %s", active.id, active.blocked, extra={"run_id": active.id})
         for position in active.in_flight:
