@@ -118,7 +118,7 @@ class Scheduler:
         self._lookout = Lookout(self, self._worklist, self.lease)
         self._intake = Intake(registry, recorder, self.keeping)
         self._effects = Effects(self)
-        self._pipeline = Pipeline(committer, self._close, self._perform, self._lose)
+        self._pipeline = Pipeline(committer, self._fence, self._close, self._perform, self._lose)
         self.touch = self._pipeline.touch
         """Close that run's batch soon, and perform what is behind it."""
         self._settled = settled
@@ -408,6 +408,9 @@ class Scheduler:
                     self._consider_leaving(run_id, now)
 
     # Committing and performing
+
+    def _fence(self) -> tuple[bytes, bytes]:
+        return self.lease.tenure.entry
 
     def _close(self, active: Active) -> tuple[Batch | None, list[Effect]]:
         now = self.clock()
