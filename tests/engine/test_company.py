@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from typing import Any
 
 from hosts import TOO_LONG, OpenEngine, eventually
 
 from continuum import Save, workflow
+from continuum.store.opening import open_store
+from continuum.store.tenure import dismiss
 
 
 def test_a_worker_that_has_just_come_takes_no_more_than_its_share(open_engine: OpenEngine) -> None:
@@ -33,3 +36,31 @@ def test_a_worker_that_has_just_come_takes_no_more_than_its_share(open_engine: O
             gate.set()
             for run in client.runs():
                 run.result(TOO_LONG)
+
+
+def test_what_a_step_gave_after_its_worker_was_found_dead_is_not_recorded(open_engine: OpenEngine, where: str) -> None:
+    gate = threading.Event()
+    begun: list[int] = []
+
+    def work(number: int) -> int:
+        begun.append(number)
+        if number == 1:
+            gate.wait(TOO_LONG)
+        return len(begun)
+
+    @workflow
+    def works() -> Any:
+        results = []
+        for number in range(3):
+            results.append((yield Save(work, number)))
+        return results
+
+    with open_engine(works) as engine, closing(open_store(where)) as store:
+        run = engine.start(works())
+        eventually(lambda: len(begun) == 2)
+        with store.view() as view:
+            ended = dismiss(view)
+        assert store.commit([ended]) == [True]
+        gate.set()
+        assert run.result(TOO_LONG) == [1, 3, 4]
+        assert begun == [0, 1, 1, 2], "what was recorded before is not repeated, and it goes on under a new tenure"
