@@ -32,7 +32,7 @@ from continuum.engine.machine.requests import (
 )
 from continuum.engine.sharing import PartOver, Shares
 from continuum.errors import UsageError
-from continuum.journal import Entry, Failure, Kind, Position, RunId, Status, record
+from continuum.journal import TAKES, Entry, Failure, Kind, Position, RunId, Status, record
 from continuum.store import keys
 from continuum.store.calls import InHand
 from continuum.store.carried import Carried, pack
@@ -48,7 +48,7 @@ from continuum.workflow import Workflow
 if TYPE_CHECKING:
     from continuum.engine.keeping.upkeep import Upkeep
 
-__all__ = ["NEVER", "Active", "Effect", "Left"]
+__all__ = ["NEVER", "Active", "Effect", "Left", "Pair"]
 
 logger = logging.getLogger("continuum.engine")
 
@@ -63,6 +63,9 @@ class Left:
     note: bytes
 
 
+Pair: TypeAlias = tuple[bytes, bytes]
+"""A key and a value, for the store."""
+
 Effect: TypeAlias = Request | PartOver | SlotFreed | Left
 """What is done once the batch is committed."""
 
@@ -73,6 +76,7 @@ class Active:
     machine: Machine  # absent where the run could not be loaded
 
     __slots__ = (
+        "_added",
         "_batch",
         "_code",
         "_effects",
@@ -136,7 +140,8 @@ class Active:
         self._recorder = recorder
         self.fence = keys.claim(record.id), claim
         """The check of every batch for the run: it does nothing unless the run is held by this claim."""
-        self._batch: Batch | None = None
+        self._added: list[Pair] = []  # to its journal, as long as nothing else is to be changed
+        self._batch: Batch | None = None  # all that is to be changed, otherwise
         self._effects: list[Effect] = []
         self._opening: Sequence[Entry] = ()  # of its journal as another workflow
         self._code: bytes | None = None  # that it carries as such, if it is something else
@@ -161,13 +166,14 @@ class Active:
     @property
     def changed(self) -> bool:
         """Whether something of it waits to be committed."""
-        return self._batch is not None
+        return bool(self._added) or self._batch is not None
 
     @property
     def batch(self) -> Batch:
-        """The batch that is being gathered."""
+        """The batch that is being gathered, for whatever is more than to add to the journal."""
         if self._batch is None:
-            self._batch = Batch([self.fence], [], [])
+            self._batch = Batch([self.fence], self._added, [])
+            self._added = []
         return self._batch
 
     def knows(self, number: int) -> bool:
@@ -229,6 +235,7 @@ class Active:
         """Code and journal disagree, or something cannot be loaded: nothing of this round is kept."""
         self.blocked = reason
         self.ended = True
+        self._added.clear()
         self._batch = None
         self._effects.clear()
 
@@ -239,7 +246,10 @@ class Active:
 
     def _append(self, entry: Entry) -> None:
         try:
-            self._recorder.append(self.batch, self.id, self.number, entry)
+            if self._batch is None and not (entry.ref and entry.kind in TAKES):
+                self._added.append(self._recorder.line(self.id, self.number, entry))
+            else:
+                self._recorder.append(self.batch, self.id, self.number, entry)
         except UsageError as error:  # not even a time, or an index: the payload limit leaves no room for anything
             self.machine.discard()
             self._settle(Settle(Status.FAILED, Failure(error)))
@@ -329,10 +339,12 @@ class Active:
 
     # Its continuation
 
-    def gathered(self) -> list[tuple[bytes, bytes]]:
-        """The entries that are in the batch so far, as they will be stored."""
+    def gathered(self) -> list[Pair]:
+        """The entries that were gathered so far, as they will be stored."""
+        if self._batch is None:
+            return list(self._added)
         prefix = keys.journal_prefix(self.id)
-        return [] if self._batch is None else [pair for pair in self._batch.puts if pair[0].startswith(prefix)]
+        return [pair for pair in self._batch.puts if pair[0].startswith(prefix)]
 
     @property
     def takes_back(self) -> bool:
@@ -358,12 +370,18 @@ class Active:
 
     # Closing
 
-    def close(self, now: int) -> tuple[Batch | None, list[Effect]]:
-        """What was gathered: the batch, with the change of state that it leads to, and the effects behind it."""
+    def close(self, now: int, added: list[Pair]) -> tuple[Batch | None, list[Effect]]:
+        """What was gathered: the batch, with the change of state that it leads to, and the effects behind it.
+
+        Where there is nothing but entries for the journal they go to `added`, and there is no batch.
+        """
         goes_on = self._known_to_run and self.in_flight and not self.ended
         if not goes_on and not self.leaving and self.end is None:
             self._put_state(now)
         batch, self._batch = self._batch, None
+        if batch is None and self._added:
+            added += self._added
+            self._added.clear()
         effects, self._effects = self._effects, []
         return batch, effects
 
@@ -404,7 +422,7 @@ class Active:
         elif self.in_flight:
             state = self.state
             got_on = state.crashes and self.number > self._numbered_from
-            if got_on or state.status is not Status.RUNNING or (state.rewind and self._batch is not None):
+            if got_on or state.status is not Status.RUNNING or (state.rewind and self.changed):
                 crashes, mishaps = (0, 0) if got_on else (state.crashes, state.mishaps)
                 self._change(Status.RUNNING, now, crashes=crashes, mishaps=mishaps)
         else:

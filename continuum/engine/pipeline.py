@@ -4,19 +4,19 @@ While a commit is under way what the next inputs lead to piles up behind it, so 
 *Durable before visible* is kept here and nowhere else: effects are handed over by the pipeline alone, after the
 batch that led to them.
 
-Most batches only add to the journal of a run. These go as one, for which it is enough that the worker's tenure goes
-on: as long as it does nobody takes a run from it. Every other batch stands by itself, and checks the claim.
+Most runs only add to their journals. That goes as one batch, for which it is enough that the worker's tenure goes
+on: as long as it does nobody takes a run from it. What else is to be changed for a run is a batch of its own, which
+checks the claim.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from itertools import repeat
 from typing import Final
 
-from continuum.engine.active import Active, Effect
+from continuum.engine.active import Active, Effect, Pair
 from continuum.journal import RunId
 from continuum.store.committer import Committer, Prepared
 from continuum.store.protocol import Batch
@@ -34,15 +34,16 @@ class Pipeline:
     """What the runs of one worker have gathered, on its way. All methods are for the loop's thread.
 
     ``fence()`` is the check that the worker's tenure goes on, under which it has claimed all its runs.
-    ``close(active)`` gives a run's next batch, if it has one, and the effects behind it. ``perform(active, effects,
-    last)`` lets these happen; ``refused(active)`` is told of a run whose batch was not applied.
+    ``close(active, added)`` adds to that list what a run adds to its journal, or gives its next batch, and the effects
+    behind it. ``perform(active, effects, last)`` lets these happen; ``refused(active)`` is told of a run for which
+    nothing was applied.
     """
 
     def __init__(
         self,
         committer: Committer,
         fence: Callable[[], tuple[bytes, bytes]],
-        close: Callable[[Active], tuple[Batch | None, list[Effect]]],
+        close: Callable[[Active, list[Pair]], tuple[Batch | None, list[Effect]]],
         perform: Callable[[Active, list[Effect], bool], None],
         refused: Callable[[Active], None],
     ) -> None:
@@ -80,30 +81,25 @@ class Pipeline:
         """Send off what the touched runs have gathered, unless a commit is under way."""
         while self.touched and not self.committing:
             touched, self.touched = self.touched, {}
-            added: list[tuple[bytes, bytes]] = []
+            added: list[Pair] = []
+            together: list[Closed] = []
             batches: list[Batch] = []
-            adding: list[Closed] = []
             apart: list[Closed] = []  # those of the batches
-            calm: list[Closed] = []
             for active in touched.values():
-                batch, effects = self._close(active)
-                closed = active, effects, active.ended
+                batch, effects = self._close(active, added)
                 if batch is None:
-                    calm.append(closed)
-                elif batch.only_adds:
-                    added += batch.puts
-                    adding.append(closed)
+                    together.append((active, effects, active.ended))
                 else:
                     batches.append(batch)
-                    apart.append(closed)
-            if adding:
+                    apart.append((active, effects, active.ended))
+            if added:
                 batches.append(Batch([self._fence()], added))
             if batches:
                 self.committing = True
-                job = Prepared(batches, partial(self._committed, adding, apart, calm))
+                job = Prepared(batches, partial(self._committed, apart, together))
                 self._committer.submit(job, give_way=GIVE_WAY)
             else:
-                for each in calm:
+                for each in together:
                     self._perform(*each)
 
     def perform(self, most: int) -> None:
@@ -112,24 +108,21 @@ class Pipeline:
         for _ in range(min(most, len(durable))):
             perform(*durable.popleft())
 
-    def _committed(self, adding: list[Closed], apart: list[Closed], calm: list[Closed], job: Prepared) -> None:
+    def _committed(self, apart: list[Closed], together: list[Closed], job: Prepared) -> None:
         self.committing = False
         if job.error is not None:
             raise job.error
         if not all(job.applied):
-            if adding and not job.applied[-1]:
-                adding = self._refuse(adding, repeat(False))
-            apart = self._refuse(apart, job.applied)
-        for closed in adding, apart, calm:
-            self._durable.extend(closed)
+            applied = iter(job.applied)
+            apart = [each for each in apart if self._stands(each, next(applied))]
+            rest = next(applied, True)
+            together = [each for each in together if self._stands(each, rest)]
+        self._durable += apart
+        self._durable += together
         self.commit()
 
-    def _refuse(self, closed: list[Closed], applied: Iterable[bool]) -> list[Closed]:
-        """Tell of the runs whose batches were not applied, before anything more is committed for them; the others."""
-        left = []
-        for each, done in zip(closed, applied, strict=False):
-            if done:
-                left.append(each)
-            else:
-                self._refused(each[0])
-        return left
+    def _stands(self, closed: Closed, applied: bool) -> bool:
+        """Tell of a run for which nothing was applied, before anything more is committed for it."""
+        if not applied:
+            self._refused(closed[0])
+        return applied

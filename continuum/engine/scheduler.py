@@ -16,7 +16,7 @@ from typing import Any, Final
 import anyio
 
 from continuum.durations import NANOSECONDS
-from continuum.engine.active import Active, Effect
+from continuum.engine.active import Active, Effect, Pair
 from continuum.engine.effects import Effects
 from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
@@ -412,11 +412,11 @@ class Scheduler:
     def _fence(self) -> tuple[bytes, bytes]:
         return self.lease.tenure.entry
 
-    def _close(self, active: Active) -> tuple[Batch | None, list[Effect]]:
+    def _close(self, active: Active, added: list[Pair]) -> tuple[Batch | None, list[Effect]]:
         now = self.clock()
         if active.number >= active.keep_at:
             self.keeping.attend(active, now)
-        closed = active.close(now)
+        closed = active.close(now, added)
         if active.in_flight and not active.ended:
             self._busy.add(active.id)
         else:

@@ -33,11 +33,6 @@ class Batch:
     deletes: list[bytes] = field(default_factory=list)
     notify: bool = False
 
-    @property
-    def only_adds(self) -> bool:
-        """Whether there is nothing in it but puts, under one check: it does not matter what else it is applied with."""
-        return not (self.deletes or self.notify or len(self.checks) > 1)
-
 
 class View(Protocol):
     """A consistent picture of the store as it was at one moment: when the view was opened, or first read from."""

@@ -41,10 +41,14 @@ class Recorder:
 
     def append(self, batch: Batch, run_id: str, number: int, entry: Entry) -> None:
         """Add an entry to the run's journal; the message it takes leaves the inbox with that."""
-        key = keys.journal(run_id, number)
-        batch.puts.append((key, seal(key, self.codec.encode_entry(entry))))
+        batch.puts.append(self.line(run_id, number, entry))
         if entry.ref and entry.kind in TAKES:
             batch.deletes.append(keys.inbox(run_id, entry.ref))
+
+    def line(self, run_id: str, number: int, entry: Entry) -> tuple[bytes, bytes]:
+        """The pair that adds an entry to the run's journal which takes no message."""
+        key = keys.journal(run_id, number)
+        return key, seal(key, self.codec.encode_entry(entry))
 
     def take_back(self, batch: Batch, run_id: str, number: int) -> None:
         """Remove an entry from the run's journal, for a retry."""

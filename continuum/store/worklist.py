@@ -2,7 +2,8 @@
 
 A run is worked on by who holds its claim: a value that no claim has had before, which begins with the
 worker's token. Every batch that a worker writes for a run checks it, or that the tenure goes on in which it
-was made, so a worker that lost a run can do nothing to it. Who may claim: :mod:`continuum.store.tenure`; what is written: :mod:`continuum.store.recorder`.
+was made, so a worker that lost a run can do nothing to it. Who may claim: :mod:`continuum.store.tenure`;
+what is written: :mod:`continuum.store.recorder`.
 
 What a worker has to look at stands in its queues and among the timers. Looking at a run that is not
 in its memory means to claim it: in one batch the claim is written, what led there is taken away, and
