@@ -299,7 +299,11 @@ class Codec:
 
     def pack(self, header: Sequence[Any], payload: bytes = b"") -> bytes:
         """A record: a list of plain JSON data and, behind it, a payload or any other bytes."""
-        text = _to_json(header).encode()
+        return self.pack_text(_to_json(header), payload)
+
+    def pack_text(self, header: str, payload: bytes = b"") -> bytes:
+        """The same of a header that is JSON already."""
+        text = header.encode()
         return HEADER.pack(FORMAT, len(text)) + text + payload
 
     def unpack(self, data: bytes) -> tuple[list[Any], bytes]:

@@ -2,13 +2,15 @@
 
 A record is a header of plain data, which anyone can read, and where users' values are part of it a
 pickled payload behind it, which is not touched by who only wants to look. The header is the list of
-the record's other fields in their order: a record may grow at the end of these, with a default.
+the record's other fields in their order: a record may grow at the end of these, with a default. What is at
+the end of a header and has its default may be left out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from json.encoder import encode_basestring_ascii as _quoted
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -246,8 +248,11 @@ R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move, Gauge
 
 def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
     """The pair to put: the key, and the record's bytes under it."""
-    payload = b"" if isinstance(record, RunState | Refusal | Move | Gauge | WorkerRecord) else record.payload
-    return key, seal(key, codec.pack(_FIELDS[type(record)](record), payload))
+    payload = b"" if isinstance(record, _BARE) else record.payload
+    brief = _BRIEF.get(type(record))
+    text = None if brief is None else brief(record)
+    body = codec.pack(_FIELDS[type(record)](record), payload) if text is None else codec.pack_text(text, payload)
+    return key, seal(key, body)
 
 
 def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
@@ -256,7 +261,7 @@ def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
     made: Callable[..., R] = kind
     if kind is RunState:
         return made(Status(header[0]), *header[1:])
-    if kind is Refusal or kind is Move or kind is Gauge or kind is WorkerRecord:
+    if issubclass(kind, _BARE):
         return made(*header)
     if kind is RunEnd:
         return made(Status(header[0]), *header[1:], payload=payload)
@@ -267,6 +272,43 @@ def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
 
 def _names(kind: Any) -> list[str]:
     return [each.name for each in fields(kind) if each.name != "payload"]
+
+
+def _brief_run(run: RunRecord) -> str | None:
+    if _run_extras(run) != _NO_RUN_EXTRAS:
+        return None
+    what = f"{_quoted(run.id)},{_quoted(run.workflow)},{_quoted(run.version)},{_quoted(run.queue)}"
+    return f"[{what},{run.created},{_quoted(run.seed)},0,null,null]"  # to the parent, at which older versions look
+
+
+def _brief_state(state: RunState) -> str | None:
+    return f'["{state.status._value_}",{state.updated}]' if _state_extras(state) == _NO_STATE_EXTRAS else None
+
+
+def _brief_end(end: RunEnd) -> str | None:
+    return None if end.failed or end.reason else f'["{end.status._value_}",false]'
+
+
+def _extras(kind: Any) -> tuple[Callable[[Any], tuple[Any, ...]], tuple[Any, ...]]:
+    """What gives the header's fields that have a default, and the defaults."""
+    defaults = {each.name: each.default for each in fields(kind) if each.default is not MISSING}
+    defaults.pop("payload", None)
+    return attrgetter(*defaults), tuple(defaults.values())
+
+
+_run_extras, _NO_RUN_EXTRAS = _extras(RunRecord)
+_state_extras, _NO_STATE_EXTRAS = _extras(RunState)
+
+_BRIEF: Final[dict[type, Callable[[Any], str | None]]] = {
+    RunRecord: _brief_run,
+    RunState: _brief_state,
+    RunEnd: _brief_end,
+}
+"""The headers that nearly every run has, in which all that has a default is left out: four of them are written
+for each, and this takes a third of the time. None for any other."""
+
+_BARE: Final = (RunState, Refusal, Move, Gauge, WorkerRecord)
+"""Those without a payload."""
 
 
 _FIELDS: Final[dict[type, Callable[[Any], tuple[Any, ...]]]] = {
