@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from copy import copy
 from functools import partial
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -22,10 +23,11 @@ from continuum.durations import Duration, nanoseconds
 from continuum.errors import BadValue, ContinuumError, StoreClosed, UnknownWorkflow, UsageError
 from continuum.journal import RunId, Status
 from continuum.mailbox import Mailbox
+from continuum.promise import Promise, keep, promises
 from continuum.runs import AsyncRun
 from continuum.stamps import Stamps
 from continuum.store.carried import pack
-from continuum.store.committer import Committer, Job, single
+from continuum.store.committer import Committer, Job, Single
 from continuum.store.ledger import Ledger, Plan
 from continuum.store.protocol import Store, View
 from continuum.store.records import Message, RunEnd, RunRecord
@@ -39,6 +41,10 @@ logger = logging.getLogger("continuum.engine")
 T = TypeVar("T")
 
 Call = Callable[[], object]
+
+
+def _nothing(job: Single[Any]) -> None:
+    """Nobody else is to hear of an answer."""
 
 
 class Worker(Protocol):
@@ -82,10 +88,11 @@ class Client:
         self._registry = registry
         self._works = works
         self._default_queue = default_queue
-        self._waiters: dict[RunId, _Waiter] = {}
+        self._promise = promises()
+        self._waiters: dict[RunId, list[Promise[RunEnd | None]]] = {}  # those who wait for the end of a run
         self._looking = False
         self._look_again = False
-        self._asking: set[anyio.Event] = set()
+        self._asking: set[Promise[None]] = set()
         self._failure: BaseException | None = None
         self.worker: Worker | None = None  # beside this client
 
@@ -179,49 +186,44 @@ class Client:
         """Wait until a run has ended. Raises RunNotFound, TimeoutError."""
         self.check()
         limit = None if timeout is None else nanoseconds(timeout, "timeout") / 1e9
-        waiter = self._waiters.setdefault(RunId(run_id), _Waiter())
-        waiter.count += 1
+        promise: Promise[RunEnd | None] = self._promise()
+        self._waiters.setdefault(RunId(run_id), []).append(promise)
         try:
             end = None
             if self.worker is None or not self.worker.holds(run_id):
                 end = await self.read(partial(self._end_of_existing, run_id=run_id))
             if end is None and limit is None:
-                end = await self._told(waiter)
+                end = await promise
             elif end is None:
                 with anyio.move_on_after(limit):
-                    end = await self._told(waiter)
+                    end = await promise
         finally:
-            waiter.count -= 1
-            if not waiter.count and self._waiters.get(RunId(run_id)) is waiter:
-                del self._waiters[RunId(run_id)]
+            self._wait_no_more(RunId(run_id), promise)
         if end is None:
+            self.check()
             raise TimeoutError(await self._why_late(run_id, limit))
         return end
 
-    async def _told(self, waiter: _Waiter) -> RunEnd | None:
-        await waiter.changed.wait()
-        self.check()
-        return waiter.end
+    def _wait_no_more(self, run_id: RunId, promise: Promise[RunEnd | None]) -> None:
+        waiting = self._waiters.get(run_id)
+        if waiting is not None and promise in waiting:  # else it was told, and others may wait by now
+            waiting.remove(promise)
+            if not waiting:
+                del self._waiters[run_id]
 
     async def read(self, reading: Callable[[View], T]) -> T:
         """What this function makes of a view."""
         return await self.ask(lambda view: (None, reading(view)))
 
-    async def ask(self, plan: Plan[T], then: Callable[[Job[T]], object] | None = None) -> T:
+    async def ask(self, plan: Plan[T], then: Callable[[Single[T]], object] = _nothing) -> T:
         """Have a plan carried out, and give its answer; `then` is called with it even if nobody waits any more."""
         self.check()
-        answered = anyio.Event()
+        answered: Promise[None] = self._promise()
         self._asking.add(answered)
-
-        def settle(job: Job[T]) -> None:
-            if then is not None:
-                then(job)
-            answered.set()
-
         try:
-            job = single(plan, settle)
+            job = _Question(plan, then, answered)
             self.committer.submit(job)
-            await answered.wait()
+            await answered
         finally:
             self._asking.discard(answered)
         if not job.done:
@@ -237,10 +239,8 @@ class Client:
 
     def settled(self, run_id: RunId, end: RunEnd) -> None:
         """A run has ended."""
-        waiter = self._waiters.pop(run_id, None)
-        if waiter is not None:
-            waiter.end = end
-            waiter.changed.set()
+        for promise in self._waiters.pop(run_id, ()):
+            keep(promise, end)
 
     def look_for_ends(self) -> None:
         """Something changed in the store: see whether a run that is waited for has ended."""
@@ -253,7 +253,7 @@ class Client:
                 None,
                 [(run_id, self.ledger.end(view, run_id)) for run_id in waited],
             )
-            self.committer.submit(single(plan, self._looked))
+            self.committer.submit(Single(plan, self._looked))
 
     @property
     def failed(self) -> bool:
@@ -263,10 +263,10 @@ class Client:
     def fail(self, error: BaseException) -> None:
         """Nothing will be answered any more: tell everyone who waits."""
         self._failure = error
-        for answered in list(self._asking):
-            answered.set()
-        for waiter in list(self._waiters.values()):
-            waiter.changed.set()
+        for answered in self._asking:
+            keep(answered, None)
+        for promise in chain.from_iterable(self._waiters.values()):
+            keep(promise, None)
 
     async def pump(self) -> None:
         """Read the mailbox, where no worker does."""
@@ -275,11 +275,11 @@ class Client:
             for call in self.mailbox.drain():
                 call()
 
-    def _begin(self, record: RunRecord, claim: Claim, job: Job[bool]) -> None:
+    def _begin(self, record: RunRecord, claim: Claim, job: Single[bool]) -> None:
         assert self.worker is not None
         self.worker.begin(record, claim, job.error is None and job.result())
 
-    def _looked(self, job: Job[list[tuple[RunId, RunEnd | None]]]) -> None:
+    def _looked(self, job: Single[list[tuple[RunId, RunEnd | None]]]) -> None:
         self._looking = False
         for run_id, end in job.result():
             if end is not None:
@@ -289,7 +289,7 @@ class Client:
             self.look_for_ends()
 
     def _deliver(self, jobs: list[Job[Any]]) -> None:
-        self.mailbox.post_many(partial(job.then, job) for job in jobs)
+        self.mailbox.post_many([job.tell for job in jobs])
 
     def check(self) -> None:
         """Raise what has stopped the engine, if something has."""
@@ -345,10 +345,15 @@ class Client:
         return workflow
 
 
-class _Waiter:
-    """Those who wait for one run."""
+class _Question(Single[T]):
+    """A plan on its way, and who waits for the answer: they have it after `then` was called with it."""
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.changed = anyio.Event()
-        self.end: RunEnd | None = None
+    __slots__ = ("_answered",)
+
+    def __init__(self, plan: Plan[T], then: Callable[[Single[T]], object], answered: Promise[None]) -> None:
+        super().__init__(plan, then)
+        self._answered = answered
+
+    def tell(self) -> None:
+        self.then(self)
+        keep(self._answered, None)

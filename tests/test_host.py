@@ -72,6 +72,27 @@ async def test_a_run_is_started_and_gives_its_result(where: str) -> None:
         assert [listed.id for listed in await engine.runs()] == ["r"]
 
 
+async def test_one_who_gives_up_waiting_takes_no_other_along(where: str) -> None:
+    results = []
+
+    async with engine_on(where, waits) as engine:
+        run = await engine.start(waits(), id="r")
+
+        async def wait() -> None:
+            results.append(await run.result(timeout=TOO_LONG))
+
+        async with anyio.create_task_group() as group:
+            with anyio.CancelScope() as impatient:
+                group.start_soon(wait)
+                async with anyio.create_task_group() as other:
+                    other.start_soon(run.result)
+                    await anyio.wait_all_tasks_blocked()
+                    impatient.cancel()
+            assert impatient.cancelled_caught
+            await run.send("event", 1)
+    assert results == [1]
+
+
 async def test_a_handle_can_be_awaited_to_see_whether_the_run_exists(where: str) -> None:
     async with engine_on(where, adds) as engine:
         await engine.start(adds(1, 1), id="r")

@@ -36,7 +36,7 @@ from continuum.engine.sharing import PartOver, Sharing
 from continuum.engine.steps import Task
 from continuum.errors import UsageError
 from continuum.journal import Failure, Position, RunId, Value, position_text
-from continuum.store.committer import Job, single
+from continuum.store.committer import Single
 from continuum.store.ends import outcome_of
 from continuum.store.ledger import RunInfo
 from continuum.store.protocol import Batch, View
@@ -124,7 +124,7 @@ class Effects:
             self._answer_child(active, request.position, Failure(error))
             return
         plan = partial(self._plan_child, record=record, code=code, retry=active.retried and request.awaited)
-        self._scheduler.committer.submit(single(plan, partial(self._child_started, active, request)))
+        self._scheduler.committer.submit(Single(plan, partial(self._child_started, active, request)))
 
     def _child_record(self, active: Active, request: StartChild) -> RunRecord:
         workflow, parent, now = request.invocation.workflow, active.record, self._scheduler.clock()
@@ -154,7 +154,7 @@ class Effects:
         again = self._ledger.retry_child(view, record.id, record.created) if retry else None
         return (None, self._ledger.info(view, record.id)) if again is None else (again, None)
 
-    def _child_started(self, active: Active, request: StartChild, job: Job[RunInfo | None]) -> None:
+    def _child_started(self, active: Active, request: StartChild, job: Single[RunInfo | None]) -> None:
         child = RunId(request.run_id)
         try:
             existing = job.result()
@@ -192,9 +192,9 @@ class Effects:
             stamp=self._scheduler.stamps.next(),
             message_id=message_id,
         )
-        self._scheduler.committer.submit(single(plan, partial(self._sent, active, request.position)))
+        self._scheduler.committer.submit(Single(plan, partial(self._sent, active, request.position)))
 
-    def _sent(self, active: Active, position: Position, job: Job[None]) -> None:
+    def _sent(self, active: Active, position: Position, job: Single[None]) -> None:
         try:
             job.result()
         except UsageError as error:

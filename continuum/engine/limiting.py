@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from continuum.engine.machine.requests import FreeSlot, SlotGiven, TakeSlot
 from continuum.journal import Position, record
-from continuum.store.committer import Job, single
+from continuum.store.committer import Job, Single
 from continuum.store.limits import Asker, Bound, Turn, bound_of
 from continuum.store.protocol import Batch, View
 from continuum.store.recorder import Recorder
@@ -249,12 +249,12 @@ class Limiting:
             self.call(digest)
 
     def _submit(self, plan: Callable[[View], tuple[Batch | None, T]], then: Callable[[T], object]) -> None:
-        def done(job: Job[T]) -> None:
+        def done(job: Single[T]) -> None:
             self._jobs -= 1
             then(job.result())
 
         self._jobs += 1
-        self._scheduler.committer.submit(single(plan, done))
+        self._scheduler.committer.submit(Single(plan, done))
 
 
 def _step_of(active: Active, position: Position) -> _Step | None:

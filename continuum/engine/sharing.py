@@ -15,7 +15,7 @@ from continuum.engine.machine.requests import LookUp, StepDone, StepKnown, StepW
 from continuum.errors import StepUncertain, UsageError
 from continuum.journal import Entry, Failure, Outcome, Position, Value, record
 from continuum.store.codec import Codec
-from continuum.store.committer import Job, single
+from continuum.store.committer import Job, Single
 from continuum.store.digest import digest_of_call, digest_of_key
 from continuum.store.protocol import Batch
 from continuum.store.records import RunRecord, SharedResult
@@ -151,9 +151,9 @@ class Sharing:
         ask = partial(
             self._results.ask, share=share, run_id=active.id, position=step.place, now=self._scheduler.clock()
         )
-        self._scheduler.committer.submit(single(ask, partial(self._looked_up, active, step)))
+        self._scheduler.committer.submit(Single(ask, partial(self._looked_up, active, step)))
 
-    def _looked_up(self, active: Active, step: _Step, job: Job[SharedResult | None]) -> None:
+    def _looked_up(self, active: Active, step: _Step, job: Single[SharedResult | None]) -> None:
         position = step.request.position
         if active.ended or _step_of(active, position) is not step:
             return  # called off since
@@ -191,9 +191,9 @@ class Sharing:
 
     def inherit(self) -> None:
         """Tell those whom a worker that is gone was about to tell."""
-        self._scheduler.committer.submit(single(lambda view: (None, self._results.left(view)), self._inherited))
+        self._scheduler.committer.submit(Single(lambda view: (None, self._results.left(view)), self._inherited))
 
-    def _inherited(self, job: Job[list[bytes]]) -> None:
+    def _inherited(self, job: Single[list[bytes]]) -> None:
         for part in job.result():
             self.conclude(part)
 
@@ -201,14 +201,14 @@ class Sharing:
         """A part is over: have all who are concerned know."""
         self._concluding += 1
         plan = partial(self._results.conclude, part_key=part)
-        self._scheduler.committer.submit(single(plan, partial(self._concluded, part)))
+        self._scheduler.committer.submit(Single(plan, partial(self._concluded, part)))
 
-    def _concluded(self, part: bytes, job: Job[None]) -> None:
+    def _concluded(self, part: bytes, job: Single[None]) -> None:
         job.result()
         plan = partial(self._results.call, part_key=part, stamp=self._scheduler.stamps.next())
-        self._scheduler.committer.submit(single(plan, self._called))
+        self._scheduler.committer.submit(Single(plan, self._called))
 
-    def _called(self, job: Job[None]) -> None:
+    def _called(self, job: Single[None]) -> None:
         job.result()
         self._concluding -= 1
         self._scheduler.look_again()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from continuum.store.codec import Codec
-from continuum.store.committer import Committer, Job, single
+from continuum.store.committer import Committer, Single
 from continuum.store.leavings import sweep, unswept
 
 __all__ = ["Sweeper"]
@@ -31,7 +31,7 @@ class Sweeper:
 
     def inherit(self) -> None:
         """Go on with what a worker that is gone has left."""
-        self._committer.submit(single(lambda view: (None, unswept(view)), self._inherited))
+        self._committer.submit(Single(lambda view: (None, unswept(view)), self._inherited))
 
     def sweep(self, note: bytes) -> None:
         """Delete what a run has left behind, as that note says."""
@@ -39,16 +39,16 @@ class Sweeper:
         if not self._at_work:
             self._next()
 
-    def _inherited(self, job: Job[list[bytes]]) -> None:
+    def _inherited(self, job: Single[list[bytes]]) -> None:
         for note in job.result():
             self.sweep(note)
 
     def _next(self) -> None:
         note = self._line.popleft()
         self._at_work = True
-        self._committer.submit(single(lambda view: sweep(view, self._codec, note), self._swept))
+        self._committer.submit(Single(lambda view: sweep(view, self._codec, note), self._swept))
 
-    def _swept(self, job: Job[bytes | None]) -> None:
+    def _swept(self, job: Single[bytes | None]) -> None:
         self._at_work = False
         rest = job.result()
         if rest is not None:

@@ -23,7 +23,7 @@ from continuum.store.protocol import Batch, Store, View
 from continuum.store.switching import Turn
 from continuum.store.system import system
 
-__all__ = ["Committer", "Job", "Plans", "Prepared", "single"]
+__all__ = ["Committer", "Job", "Plans", "Prepared", "Single"]
 
 T = TypeVar("T")
 Plans = Callable[[View], Sequence[tuple[Batch | None, T]]]
@@ -36,11 +36,10 @@ class Job(Generic[T]):
     counts as applied); `error` is what stopped them instead.
     """
 
-    __slots__ = ("_insist", "_planned", "_plans", "answers", "error", "then")
+    __slots__ = ("_planned", "_plans", "answers", "error", "then")
 
-    def __init__(self, plans: Plans[T], then: Callable[[Job[T]], None], *, insist: bool = False) -> None:
+    def __init__(self, plans: Plans[T], then: Callable[[Job[T]], object]) -> None:
         self._plans = plans
-        self._insist = insist  # ask again until all is applied
         self._planned: Sequence[tuple[Batch | None, T]] = ()
         self.then = then
         self.answers: list[tuple[bool, T]] = []
@@ -58,22 +57,49 @@ class Job(Generic[T]):
 
     def settle(self, applied: Sequence[bool]) -> bool:
         """Take note of which batches were applied; False if the job has to go round again."""
-        if self._insist and not all(applied):
-            return False
         left = iter(applied)
         self.answers = [(True if batch is None else next(left), answer) for batch, answer in self._planned]
         return True
 
+    def tell(self) -> None:
+        """Have the answers heard by who gave the job."""
+        self.then(self)
+
+
+class Single(Job[T]):
+    """A job of one plan, which is asked anew until its checks hold."""
+
+    __slots__ = ("_answer", "_plan", "_settled")
+
+    def __init__(self, plan: Plan[T], then: Callable[[Single[T]], object]) -> None:
+        self._plan = plan
+        self._settled = False
+        self.then = then  # type: ignore[assignment]  # it is called with this job
+        self.error = None
+
+    def ask(self, view: View) -> list[Batch]:
+        self.error = None
+        try:
+            batch, self._answer = self._plan(view)
+        except Exception as error:
+            self.error = error
+            return []
+        return [] if batch is None else [batch]
+
+    def settle(self, applied: Sequence[bool]) -> bool:
+        self._settled = all(applied)
+        return self._settled
+
     @property
     def done(self) -> bool:
         """Whether it has been through."""
-        return bool(self.answers) or self.error is not None
+        return self._settled or self.error is not None
 
     def result(self) -> T:
-        """The one answer of a job of one plan. Raises what stopped it."""
+        """The answer. Raises what stopped it."""
         if self.error is not None:
             raise self.error
-        return self.answers[0][1]
+        return self._answer
 
 
 class Prepared(Job[None]):
@@ -207,8 +233,3 @@ def _closed(location: str) -> StoreClosed:
 
 def _forked(location: str) -> ForkedStore:
     return ForkedStore(f"the engine on {location} was opened before this process was forked; open one of its own here")
-
-
-def single(plan: Plan[T], then: Callable[[Job[T]], None]) -> Job[T]:
-    """A job of one plan, which is asked anew until its checks hold."""
-    return Job(lambda view: [plan(view)], then, insist=True)

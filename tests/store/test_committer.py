@@ -18,7 +18,7 @@ from hosts import TOO_LONG
 import continuum
 from continuum.errors import ViewLost
 from continuum.store import Batch, MemoryStore, View
-from continuum.store.committer import Committer, Job
+from continuum.store.committer import Committer, Single
 
 ROOT = Path(continuum.__file__).parent.parent
 
@@ -122,7 +122,7 @@ class Losing(MemoryStore):
 @pytest.mark.parametrize("swallows", [True, False])
 def test_plans_are_asked_again_when_the_view_was_lost_whatever_they_made_of_it(swallows: bool) -> None:
     store, asked = Losing(), 0
-    delivered: SimpleQueue[list[Job[Any]]] = SimpleQueue()
+    delivered: SimpleQueue[list[Any]] = SimpleQueue()
 
     def plan(view: View) -> tuple[Batch, str]:
         nonlocal asked
@@ -136,7 +136,7 @@ def test_plans_are_asked_again_when_the_view_was_lost_whatever_they_made_of_it(s
         return Batch(puts=[(b"k", b"right")]), "right"
 
     committer = Committer(store, delivered.put)
-    committer.submit(Job(lambda view: [plan(view)], lambda job: None))
+    committer.submit(Single(plan, lambda job: None))
     (job,) = delivered.get(timeout=TOO_LONG)
     committer.close()
     assert job.result() == "right"

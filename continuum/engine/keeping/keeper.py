@@ -30,7 +30,7 @@ from continuum.engine.machine.requests import HistoryDropped
 from continuum.errors import CompactRefused
 from continuum.journal import Entry, Outcome, RunId
 from continuum.store.codec import unseal
-from continuum.store.committer import Job, single
+from continuum.store.committer import Single
 from continuum.store.look import Taken
 from continuum.store.recorder import Recorder
 from continuum.store.records import Continuation, Refusal, RunRecord
@@ -184,10 +184,10 @@ class Keeper:
         number = active.number
         sizes = partial(self._recorder.size, run_id=active.id, start=upkeep.number, stop=number)
         self._scheduler.committer.submit(
-            single(lambda view: (None, sizes(view)), partial(self._looked, active, upkeep, number))
+            Single(lambda view: (None, sizes(view)), partial(self._looked, active, upkeep, number))
         )
 
-    def _looked(self, active: Active, upkeep: Upkeep, number: int, job: Job[int]) -> None:
+    def _looked(self, active: Active, upkeep: Upkeep, number: int, job: Single[int]) -> None:
         upkeep.looking = False
         if not self._scheduler.goes_on(active) or upkeep.wanted or active.dropping or number <= upkeep.number:
             return
@@ -215,7 +215,7 @@ class Keeper:
             self._recorder.stored, run_id=active.id, start=active.record.journal_start, stop=active.number - len(recent)
         )
         self._scheduler.committer.submit(
-            single(lambda view: (None, read(view)), partial(self._have_read, active, change))
+            Single(lambda view: (None, read(view)), partial(self._have_read, active, change))
         )
 
     def _twin_machine(self, record: RunRecord) -> Machine:
@@ -226,7 +226,7 @@ class Keeper:
     def _decode(self, key: bytes, data: bytes) -> Entry:
         return self._codec.decode_entry(unseal(key, data))
 
-    def _have_read(self, active: Active, change: Changeover, job: Job[Pairs]) -> None:
+    def _have_read(self, active: Active, change: Changeover, job: Single[Pairs]) -> None:
         change.begin(job.result())
         if self._scheduler.goes_on(active):
             self._replays.submit(change, partial(self._replayed, active, change))
