@@ -325,7 +325,7 @@ class Client:
             RunId(self.stamps.run_id() if run_id is None else check_id(run_id)),
             workflow.name,
             workflow.version,
-            check_queue(workflow.queue or self._default_queue if queue is None else queue),
+            workflow.queue or self._default_queue if queue is None else check_queue(queue),
             now,
             self.stamps.entropy(16).hex(),
             check_priority(priority),

@@ -12,6 +12,7 @@ __all__ = ["Stamps"]
 
 _SALT_BITS: Final = 10
 _FETCH: Final = 4_096  # bytes of entropy
+_VARIANT: Final = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))  # of a UUID: the first bits of a digit are set
 _PARTS: Final = 4_096  # of a millisecond: the 12 bits that follow the milliseconds in a UUID of version 7
 
 
@@ -45,8 +46,8 @@ class Stamps:
 
     def run_id(self) -> str:
         """A new run id: a UUID of version 7, in order after all that were made before it."""
-        chance = int.from_bytes(self.entropy(8)) >> 2
+        chance = self.entropy(8).hex()
         with self._lock:
             made = self._last_made = max(self._clock() * _PARTS // 1_000_000, self._last_made + 1)
-        digits = f"{made // _PARTS:012x}7{made % _PARTS:03x}{0x2 << 62 | chance:016x}"
-        return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+        time = f"{made:015x}"
+        return f"{time[:8]}-{time[8:12]}-7{time[12:]}-{_VARIANT[chance[0]]}{chance[1:4]}-{chance[4:]}"

@@ -101,8 +101,19 @@ class Ledger:
         self.codec = codec
         self.results = Results(codec, self.put_ready)
         self.limits = Limits(codec, self.put_ready)
+        self._seen: tuple[View | None, dict[bytes, bytes | None]] = None, {}
 
     # Reading
+
+    def _see(self, view: View, key: bytes) -> bytes | None:
+        """What stands there; looked up once in each view, for what every start asks for."""
+        seen = self._seen
+        if seen[0] is not view:
+            seen = self._seen = view, {}
+        found = seen[1]
+        if key not in found:
+            found[key] = view.get(key)
+        return found[key]
 
     def record(self, view: View, run_id: str) -> RunRecord:
         """What was started under that id. Raises RunNotFound."""
@@ -199,10 +210,11 @@ class Ledger:
 
     def here(self, view: View) -> tuple[bytes, bytes | None]:
         """The check that the runs of the store go on in it. Raises StoreMoved if they do not."""
-        mark = self.move(view)
-        if mark is not None and mark.state != "arrived":
+        key = keys.move()
+        data = self._see(view, key)
+        if data is not None and (mark := read(self.codec, Move, key, data)).state != "arrived":
             raise StoreMoved(_MOVES[mark.state].format(mark.place))
-        return keys.move(), view.get(keys.move())
+        return key, data
 
     # Starting, sending, ending
 
@@ -229,7 +241,7 @@ class Ledger:
                 raise RunExists(record.id, existing.origin)
             return None, False
         batch = Batch(checks=[(key, None), self.here(view)], puts=[write(self.codec, key, record)])
-        mine = claim is not None and view.get(claim.check[0]) == claim.check[1]
+        mine = claim is not None and self._see(view, claim.check[0]) == claim.check[1]
         status = Status.RUNNING if mine else Status.PENDING
         self.put_state(batch, record, None, RunState(status, record.created, waiting_for, wake=wake))
         if code is not None:

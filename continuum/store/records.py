@@ -47,8 +47,11 @@ class Address(NamedTuple):
     @property
     def label(self) -> str:
         """What a worker needs to work on the run: its workflow and version, or that version of Python."""
-        label = f"{self.workflow}\0{self.version}"
-        return f"{label}\0{self.python}" if self.python else label
+        return _label(self.workflow, self.version, self.python)
+
+
+def _label(workflow: str, version: str, python: str) -> str:
+    return f"{workflow}\0{version}\0{python}" if python else f"{workflow}\0{version}"
 
 
 @record
@@ -101,6 +104,11 @@ class RunRecord:
     def address(self) -> Address:
         """Where the run's worker is found."""
         return Address(self.id, self.queue, self.priority, self.workflow, self.version, self.python)
+
+    @property
+    def label(self) -> str:
+        """As in its address."""
+        return _label(self.workflow, self.version, self.python)
 
 
 @record

@@ -103,7 +103,7 @@ class Worklist:
 
     def takes(self, record: RunRecord) -> bool:
         """Whether the run is one that this worker can work on."""
-        return record.queue in self._queues and self._wanted(record.address.label)
+        return record.queue in self._queues and self._wanted(record.label)
 
     def reclaim(self, view: View, look: Look, run_id: RunId) -> None:
         """Claim a run anew that this worker holds, as the store says, but no longer has in memory."""
@@ -253,7 +253,7 @@ class Worklist:
 
     def _carried(self, view: View, record: RunRecord) -> Carried | None:
         """The code that came with the run, where the worker does not have the workflow itself."""
-        if not record.python or self._wanted(replace(record, python="").address.label):
+        if not record.python or self._wanted(replace(record, python="").label):
             return None
         return self._unpack(self._ledger.code(view, record.id))
 

@@ -37,11 +37,13 @@ __all__ = ["EVENTS", "load"]
 
 def _started(machine: Machine, event: Started) -> None:
     load(machine, event)
-    machine.inbox.hold(event.events)
+    if event.events:
+        machine.inbox.hold(event.events)
     if machine.deadline is not None:
         machine.wake_at((), machine.deadline)
-    machine.settle_down()
-    machine.inbox.release()  # only now: whatever an event may call off has been asked for
+    if event.events:
+        machine.settle_down()
+        machine.inbox.release()  # only now: whatever an event may call off has been asked for
 
 
 def load(machine: Machine, event: Started) -> None:

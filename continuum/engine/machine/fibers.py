@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from inspect import GEN_CREATED, getgeneratorstate
 from types import FrameType, GeneratorType
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from continuum.commands import Command
 from continuum.engine.machine.groups import Body, Group, body_of, branch_of, raising, summary
@@ -105,23 +105,32 @@ class Waiting:
         self.asked = False  # the host is at work on it
 
 
+class Owner(Protocol):
+    """Who carries out what fibers ask for."""
+
+    def issue(self, fiber: Fiber, command: Any) -> Outcome | None:
+        """Carry a command out: its outcome, or None where the fiber has to wait."""
+
+    def withdraw(self, waiting: Waiting, error: Cancelled) -> None:
+        """A fiber was cancelled while it waits for a command."""
+
+    def branch_failed(self, fiber: Fiber, failure: Failure) -> None:
+        """A branch has ended with an error that its group goes by."""
+
+
 class Fibers:
     """All fibers of a run, and the line of those that can go on."""
 
-    __slots__ = ("_adopt", "_alive", "_failed", "_issue", "_journal", "_line", "_withdraw", "ended")
+    __slots__ = ("_adopt", "_alive", "_journal", "_line", "_owner", "ended")
 
     def __init__(
         self,
         journal: Journal,
-        issue: Callable[[Fiber, Any], Outcome | None],
-        withdraw: Callable[[Waiting, Cancelled], None],
-        failed: Callable[[Fiber, Failure], None],
+        owner: Owner,
         adopt: Callable[[Body], Body] | None = None,
     ) -> None:
         self._journal = journal
-        self._issue = issue  # carries out a command: its outcome, or None where the fiber has to wait
-        self._withdraw = withdraw  # a waiting command was cancelled
-        self._failed = failed  # a branch ended with an error that its group goes by
+        self._owner: Owner = owner
         self._adopt = adopt  # gives what is run in place of a generator of the user's
         self._line: list[tuple[Fiber, Outcome]] = []
         self._alive: dict[Fiber, None] = {}  # in the order in which they came
@@ -155,7 +164,7 @@ class Fibers:
             each = doomed.pop()
             match each.waits_for:
                 case Waiting() as waiting:
-                    self._withdraw(waiting, Cancelled(error.reason))
+                    self._owner.withdraw(waiting, Cancelled(error.reason))
                 case Group() as group:
                     if group.verdict is None:
                         doomed.extend(reversed(group.members.values()))
@@ -203,7 +212,7 @@ class Fibers:
     def close(self) -> None:
         """Let go of the machine too, which would stay in memory otherwise until the collector comes round."""
         self.discard()
-        self._issue = self._withdraw = self._failed = _over
+        self._owner = _NOBODY
 
     # A fiber goes on
 
@@ -225,7 +234,7 @@ class Fibers:
             if fiber.cancelled is not None:
                 outcome, fiber.cancelled = Failure(fiber.cancelled), None
                 continue
-            answer = self._issue(fiber, command)
+            answer = self._owner.issue(fiber, command)
             if answer is None:
                 return None
             outcome = answer
@@ -280,7 +289,7 @@ class Fibers:
         del group.members[fiber.index]
         if group.verdict is None:
             if isinstance(outcome, Failure):
-                self._failed(fiber, outcome)
+                self._owner.branch_failed(fiber, outcome)
             self._count(group, fiber.index, outcome)
         if not group.members:
             self._close(group)
@@ -310,8 +319,12 @@ class Fibers:
         self.resume(group.fiber, verdict)
 
 
-def _over(*args: object) -> None:
-    raise AssertionError("the fibers of a machine that was discarded do nothing any more")
+class _Nobody:
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError("the fibers of a machine that was discarded do nothing any more")
+
+
+_NOBODY: Final[Any] = _Nobody()
 
 
 def is_ours(body: Body) -> bool:

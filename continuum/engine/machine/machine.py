@@ -19,7 +19,7 @@ import heapq
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from continuum.commands import Call, Command, Ensure, Receive, Save
 from continuum.context import Context, enter, leave
@@ -79,6 +79,7 @@ class Machine:
         "journal",
         "patches",
         "predicates",
+        "reacts",
         "root",
         "run_id",
         "state",
@@ -111,20 +112,36 @@ class Machine:
         self.deadline = deadline
         self.compensates = compensate_on_failure
         self.encode = encode
-        self.journal = Journal(f"run {run_id!r}" + (f" ({label})" if label else ""))
-        self.fibers = Fibers(self.journal, self._issue, self._withdraw, self._branch_failed, adopt)
+        self.journal = Journal(run_id, label)
+        self.fibers = Fibers(self.journal, self, adopt)
         self.root = self.fibers.spawn((), body)
         self.waiting: dict[Position, Waiting] = {}
         self.unasked: list[Waiting] = []  # what has been issued since the host was last asked
-        self.inbox = Inbox()
-        self.predicates = Predicates()
-        self.undo = UndoStack()
-        self.patches: dict[str, bool] = {}
-        self.failures = Failures()
-        self.dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
         self.stopping: str | None = None  # the name of the cancel entry, once there is one
         self.stop_reason: str | None = None  # which that entry tells
-        self.state: dict[str, Any] = {}
+        self.reacts = False  # there may be events that someone takes, or conditions to look at
+
+    # What most runs never need: each is made when it is first asked for
+
+    inbox: Inbox
+    predicates: Predicates
+    undo: UndoStack
+    failures: Failures
+    patches: dict[str, bool]
+    state: dict[str, Any]  # what the run has published
+    dues: list[tuple[int, Position]]  # of timers, those that no longer matter too
+
+    if not TYPE_CHECKING:  # to which every name would be one of these
+
+        def __getattr__(self, name: str) -> Any:
+            make = _LATER.get(name)
+            if make is None:
+                raise AttributeError(f"a machine has no {name!r}")
+            made = make()
+            setattr(self, name, made)
+            if name in _REACTING:
+                self.reacts = True
+            return made
 
     def feed(self, event: Event, now: int) -> list[Request]:
         """Take one event in, at the time `now` (nanoseconds since the epoch), and give what follows."""
@@ -185,7 +202,7 @@ class Machine:
     def settle_down(self) -> None:
         """Go round until every fiber waits for the host, which has been asked."""
         while True:
-            if self.fibers.run():
+            if self.fibers.run() and self.reacts:
                 self.predicates.stale = True
             if self.fibers.ended is not None:
                 outcome, self.fibers.ended = self.fibers.ended, None
@@ -193,7 +210,7 @@ class Machine:
             elif not self.journal.live:
                 self.replay()
             elif self.finished or not (
-                ((self.inbox.ready or self.predicates.waiting) and self._react())
+                (self.reacts and (self.inbox.ready or self.predicates.waiting) and self._react())
                 or (self.journal.recall is not None and self._recall())
                 or self._ask()
             ):
@@ -358,7 +375,8 @@ class Machine:
 
     # Commands
 
-    def _issue(self, fiber: Fiber, command: Any) -> Outcome | None:
+    def issue(self, fiber: Fiber, command: Any) -> Outcome | None:
+        """Carry a command out: its outcome, or None where the fiber has to wait."""
         body: Any = fiber.body
         if body.gi_yieldfrom is not None and (delegate := fiber.delegate()) is not None:
             return Failure(explain_bad_delegate(delegate, fiber.where()))
@@ -379,11 +397,9 @@ class Machine:
             self.failures.remember(entry.position, entry.outcome.error)
         return entry
 
-    # Events
-
     # Ends
 
-    def _withdraw(self, waiting: Waiting, error: Cancelled) -> None:
+    def withdraw(self, waiting: Waiting, error: Cancelled) -> None:
         """A fiber was cancelled while it waits for a command."""
         self.journal.meet(waiting.position, waiting.kind, waiting.name, Failure(error), waiting.fiber)
         self._forget(waiting)
@@ -406,7 +422,7 @@ class Machine:
         """Why the run is to end, if it was cancelled or is reverting."""
         return REVERTS if self.stop_reason is None and self.undo.position is not None else self.stop_reason
 
-    def _branch_failed(self, fiber: Fiber, failure: Failure) -> None:
+    def branch_failed(self, fiber: Fiber, failure: Failure) -> None:
         """Record an error that comes from no command: where it was raised, a retry begins."""
         if self.failures.position_of(failure.error) is None:
             entry = self.journal.meet(fiber.position(), Kind.RAISE, "", failure, fiber)
@@ -420,6 +436,18 @@ class Machine:
 
     def chance(self, *what: int) -> float:
         return (int.from_bytes(self.draw(8, *what)) >> 11) / (1 << 53)
+
+
+_LATER: Final[dict[str, Callable[[], object]]] = {
+    "inbox": Inbox,
+    "predicates": Predicates,
+    "undo": UndoStack,
+    "failures": Failures,
+    "patches": dict,
+    "state": dict,
+    "dues": list,
+}
+_REACTING: Final = frozenset({"inbox", "predicates"})
 
 
 def _waiting_text(waiting: Waiting) -> str:

@@ -33,10 +33,11 @@ class Whereabouts(Protocol):
 class Journal:
     """The journal of one run as its machine sees it: what is left to replay, what is to be appended."""
 
-    __slots__ = ("_next", "_present", "_recorded", "_run", "live", "now", "recall", "requests")
+    __slots__ = ("_label", "_next", "_present", "_recorded", "_run_id", "live", "now", "recall", "requests")
 
-    def __init__(self, run: str) -> None:
-        self._run = run
+    def __init__(self, run_id: str, label: str = "") -> None:
+        self._run_id = run_id
+        self._label = label  # what is told of the run's code
         self._recorded: Sequence[Entry] = ()
         self._next = 0  # of what is recorded, to be replayed
         self.live = True
@@ -118,8 +119,9 @@ class Journal:
         recorded_at, attempted_at = position_text(entry.position), position_text(position)
         recorded = described(entry.kind, entry.name)
         apart = recorded_at != attempted_at
+        run = f"run {self._run_id!r}" + (f" ({self._label})" if self._label else "")
         lines = [
-            f"the code of {self._run} does not fit its journal at position {recorded_at or '(start)'}:",
+            f"the code of {run} does not fit its journal at position {recorded_at or '(start)'}:",
             f"  recorded:  {recorded}" + (f"  at {recorded_at}" if apart and recorded_at else ""),
             f"  attempted: {attempted}" + (f"  at {attempted_at}" if apart and attempted_at else ""),
             f"  in the code: {where}",
