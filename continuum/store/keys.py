@@ -137,7 +137,7 @@ _NUMBER: Final = struct.Struct(">Q")
 _number: Final = _NUMBER.pack
 _PRIORITY: Final = struct.Struct(">I")
 # By value: the hash of an enum member is computed in Python, that of its value is not.
-_INDEX: Final = {str(status): b"x" + bytes([number]) for number, status in enumerate(Status)}
+_STATUSES: Final = {str(status): bytes([number]) for number, status in enumerate(Status)}
 _MIDDLE: Final = 1 << 31
 _DIGEST: Final = 32
 _COMMAND: Final = 8
@@ -274,11 +274,11 @@ def delivered(run_id: str, message_id: str) -> bytes:
 
 
 def index_prefix(status: Status) -> bytes:
-    return _INDEX[status._value_]
+    return b"x" + _STATUSES[status._value_]
 
 
 def index(status: Status, created: int, run_id: str) -> bytes:
-    return _INDEX[status._value_] + _number(created) + run_id.encode()
+    return index_prefix(status) + _number(created) + run_id.encode()
 
 
 def run_of_index(key: bytes) -> RunId:
