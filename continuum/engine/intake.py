@@ -83,7 +83,8 @@ class Intake:
             self._retry(active, taken, failed_at, now)
         elif (events := self._events(active, taken.messages)) is not None:
             active.feed(Started([entry for _, entry in taken.journal], events=events), now)
-        self.deliver(active, taken.messages, now)
+        if taken.messages:
+            self.deliver(active, taken.messages, now)
         if active.successor is not None:
             self._stop(active, taken.messages, now)
         return active

@@ -107,6 +107,7 @@ class Scheduler:
         self.performer = Performer(self._step_landed, ledger.codec, concurrency=concurrency)
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
+        self._queues = queues
         self._takes_carried = carried
         recorder = Recorder(ledger, stamps, self._bound_of)
         self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._bound_of, self._load)
@@ -217,14 +218,14 @@ class Scheduler:
 
         :meth:`begin` is to be called for it once it has been started, or could not be.
         """
-        if self._bound_of(record.workflow) is not None:
+        workflow, tenure = self._registry.get(record.workflow), self.lease.tenure
+        if workflow is None or workflow.version != record.version or record.queue not in self._queues:
             return None
-        room = LINE - len(self._line) - self._reserved
-        full = room <= 0 or self._draining or self._lookout.crowded
-        if full or not self.lease.tenure.enlisted or not self._worklist.takes(record):
+        full = len(self._line) + self._reserved >= LINE or self._draining or self._lookout.crowded
+        if full or not tenure.enlisted or workflow.limit is not None:
             return None
         self._reserved += 1
-        return self.lease.tenure.claim()
+        return tenure.claim()
 
     def begin(self, record: RunRecord, claim: Claim, started: bool) -> None:
         """Work on a run that was started under a claim that was reserved for it."""

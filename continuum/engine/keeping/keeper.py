@@ -102,9 +102,10 @@ class Keeper:
     def begin(self, active: Active, taken: Taken) -> None:
         """A run was taken up: set when its continuation is to be seen to."""
         last = taken.continuation
-        if any(entry.key for _, entry in taken.journal) or (last is not None and last.keyed):
+        if taken.journal and any(entry.key for _, entry in taken.journal):
             active.keyed = True
         if last is not None:
+            active.keyed = active.keyed or last.keyed
             active.upkeep = Upkeep(max(active.record.journal_start, last.number), last)
             active.upkeep.twins = taken.resumed is not None
             if taken.unfit:

@@ -211,8 +211,9 @@ class Fibers:
 
     def close(self) -> None:
         """Let go of the machine too, which would stay in memory otherwise until the collector comes round."""
-        self.discard()
-        self._owner = _NOBODY
+        if self._owner is not _NOBODY:
+            self.discard()
+            self._owner = _NOBODY
 
     # A fiber goes on
 

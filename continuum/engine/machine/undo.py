@@ -20,6 +20,9 @@ REVERTS: Final = "the run reverts"
 """The reason that branches are cancelled for."""
 
 
+_NO_CAUSE: Final = Value("")
+
+
 class UndoStack:
     """The saved steps that can be undone, newest last."""
 
@@ -28,7 +31,7 @@ class UndoStack:
     def __init__(self) -> None:
         self.steps: list[tuple[Save[Any], Any]] = []
         self.position: Position | None = None  # where the undoing stands, once it is decided
-        self.cause: Outcome = Value("")  # why the run is undone
+        self.cause: Outcome = _NO_CAUSE  # why the run is undone
         self.running = False
 
     def __bool__(self) -> bool:
