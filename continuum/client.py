@@ -327,7 +327,7 @@ class Client:
             workflow.version,
             workflow.queue or self._default_queue if queue is None else check_queue(queue),
             now,
-            self.stamps.entropy(16).hex(),
+            self.stamps.seed(),
             check_priority(priority),
             None if limit is None else now + limit,
             payload=self._encoded(workflow, arguments),

@@ -27,7 +27,8 @@ class Stamps:
         self._salt = secrets.randbits(_SALT_BITS)
         self._last = 0
         self._last_made = 0
-        self._entropy = b""
+        self._chance = ""
+        self._drawn = 0  # digits of it
         self._lock = threading.Lock()
 
     def next(self) -> int:
@@ -36,17 +37,21 @@ class Stamps:
             self._last = max(self._clock() >> _SALT_BITS, self._last + 1)
             return self._last << _SALT_BITS | self._salt
 
-    def entropy(self, size: int) -> bytes:
-        """Random bytes of the system, fetched for many callers at once: each fetch is a system call."""
+    def seed(self) -> str:
+        """What a run's random numbers come from: 16 bytes of chance, in hexadecimal."""
+        return self._digits(32)
+
+    def _digits(self, digits: int) -> str:
+        """Random digits of the system's, fetched for many callers at once: each fetch is a system call."""
         with self._lock:
-            if len(self._entropy) < size:
-                self._entropy = os.urandom(max(size, _FETCH))
-            taken, self._entropy = self._entropy[:size], self._entropy[size:]
-            return taken
+            start, self._drawn = self._drawn, self._drawn + digits
+            if self._drawn > len(self._chance):
+                self._chance, start, self._drawn = os.urandom(max(digits, _FETCH)).hex(), 0, digits
+            return self._chance[start : self._drawn]
 
     def run_id(self) -> str:
         """A new run id: a UUID of version 7, in order after all that were made before it."""
-        chance = self.entropy(8).hex()
+        chance = self._digits(16)
         with self._lock:
             made = self._last_made = max(self._clock() * _PARTS // 1_000_000, self._last_made + 1)
         time = f"{made:015x}"

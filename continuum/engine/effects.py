@@ -136,7 +136,7 @@ class Effects:
             workflow.version,
             request.queue or workflow.queue or parent.queue,
             now,
-            self._scheduler.stamps.entropy(16).hex(),
+            self._scheduler.stamps.seed(),
             parent.priority,
             None if limit is None else now + limit,
             parent.address,

@@ -172,7 +172,7 @@ class Intake:
         except Exception as error:
             active.fault(error)
             return
-        kept = set(map(id, replayed))
+        kept, messages = set(map(id, replayed)), list(taken.messages)
         used = {each.ref for each in requests if isinstance(each, Entry) and each.kind in TAKES}
         last = taken.continuation
         if last is not None and any(number < last.number and id(entry) not in kept for number, entry in taken.journal):
@@ -182,12 +182,12 @@ class Intake:
             if id(entry) not in kept:
                 self._recorder.take_back(active.batch, active.id, number)
                 event = None if entry.ref in used else self._recorder.put_back(active.batch, active.id, entry)
-                taken.messages += [] if event is None else [event]
-        for number, message in taken.messages:
+                messages += [] if event is None else [event]
+        for number, message in messages:
             if message.kind == "child":  # its end is read when it is called again
                 self._recorder.forget_message(active.batch, active.id, number)
                 active.messages.add(number)
-        taken.messages.sort(key=itemgetter(0))
+        taken.messages = sorted(messages, key=itemgetter(0))
         active.gather(requests)
 
     def _event(self, active: Active, number: int, message: Message) -> Event:

@@ -34,8 +34,8 @@ class Taken:
     state: RunState
     claim: bytes
     grave: bool = False
-    journal: list[tuple[int, Entry]] = field(default_factory=list)
-    messages: list[tuple[int, Message]] = field(default_factory=list)
+    journal: Sequence[tuple[int, Entry]] = ()
+    messages: Sequence[tuple[int, Message]] = ()
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     carried: Carried | None = None

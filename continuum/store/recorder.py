@@ -96,7 +96,8 @@ class Recorder:
         """Settle the run, and let go of it."""
         self._ledger.put_end(batch, record, old, end, self._stamps.next(), failed_at)
         batch.deletes.append(keys.claim(record.id))
-        batch.deletes.extend(keys.inbox(record.id, number) for number in messages)
+        if messages:
+            batch.deletes += [keys.inbox(record.id, number) for number in messages]
 
     def change(self, batch: Batch, record: RunRecord, old: RunState, new: RunState) -> None:
         """Change the run's state."""
@@ -150,7 +151,7 @@ class Recorder:
 
     def seed(self) -> str:
         """What a run's random numbers come from."""
-        return self._stamps.entropy(16).hex()
+        return self._stamps.seed()
 
     def hand_over(
         self,
