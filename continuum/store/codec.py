@@ -32,6 +32,7 @@ __all__ = [
     "Codec",
     "Unloaded",
     "UnloadedError",
+    "pack_text",
     "seal",
     "traceback_of",
     "unseal",
@@ -299,12 +300,7 @@ class Codec:
 
     def pack(self, header: Sequence[Any], payload: bytes = b"") -> bytes:
         """A record: a list of plain JSON data and, behind it, a payload or any other bytes."""
-        return self.pack_text(_to_json(header), payload)
-
-    def pack_text(self, header: str, payload: bytes = b"") -> bytes:
-        """The same of a header that is JSON already."""
-        text = header.encode()
-        return HEADER.pack(FORMAT, len(text)) + text + payload
+        return pack_text(_to_json(header), payload)
 
     def unpack(self, data: bytes) -> tuple[list[Any], bytes]:
         """The header and the payload of a record; raises UnsupportedRecord and CorruptRecord."""
@@ -349,6 +345,12 @@ def _key(data: bytes, start: int) -> tuple[str, int]:
 
 _pack_shallow: Final = _head(1).pack  # of a command that is in no branch
 _checksum: Final = CHECKSUM.pack
+
+
+def pack_text(header: str, payload: bytes = b"") -> bytes:
+    """A record whose header is JSON already: see :meth:`Codec.pack`."""
+    text = header.encode()
+    return HEADER.pack(FORMAT, len(text)) + text + payload
 
 
 def seal(key: bytes, body: bytes) -> bytes:

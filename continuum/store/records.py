@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple, TypeAlias, TypeVar
 
 from continuum.journal import Position, RunId, Status, record
-from continuum.store.codec import Codec, seal, unseal
+from continuum.store.codec import Codec, pack_text, seal, unseal
 
 __all__ = [
     "Address",
@@ -258,9 +258,9 @@ def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
     """The pair to put: the key, and the record's bytes under it."""
     payload = b"" if isinstance(record, _BARE) else record.payload
     brief = _BRIEF.get(type(record))
-    text = None if brief is None else brief(record)
-    body = codec.pack(_FIELDS[type(record)](record), payload) if text is None else codec.pack_text(text, payload)
-    return key, seal(key, body)
+    if brief is not None and (text := brief(record)) is not None:
+        return key, seal(key, pack_text(text, payload))
+    return key, seal(key, codec.pack(_FIELDS[type(record)](record), payload))
 
 
 def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
