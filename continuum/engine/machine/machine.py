@@ -19,7 +19,7 @@ import heapq
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from continuum.commands import Call, Command, Ensure, Receive, Save
 from continuum.context import Context, enter, leave
@@ -79,7 +79,6 @@ class Machine:
         "journal",
         "patches",
         "predicates",
-        "reacts",
         "root",
         "run_id",
         "state",
@@ -119,29 +118,13 @@ class Machine:
         self.unasked: list[Waiting] = []  # what has been issued since the host was last asked
         self.stopping: str | None = None  # the name of the cancel entry, once there is one
         self.stop_reason: str | None = None  # which that entry tells
-        self.reacts = False  # there may be events that someone takes, or conditions to look at
-
-    # What most runs never need: each is made when it is first asked for
-
-    inbox: Inbox
-    predicates: Predicates
-    undo: UndoStack
-    failures: Failures
-    patches: dict[str, bool]
-    state: dict[str, Any]  # what the run has published
-    dues: list[tuple[int, Position]]  # of timers, those that no longer matter too
-
-    if not TYPE_CHECKING:  # to which every name would be one of these
-
-        def __getattr__(self, name: str) -> Any:
-            make = _LATER.get(name)
-            if make is None:
-                raise AttributeError(f"a machine has no {name!r}")
-            made = make()
-            setattr(self, name, made)
-            if name in _REACTING:
-                self.reacts = True
-            return made
+        self.inbox = Inbox()
+        self.predicates = Predicates()
+        self.undo = UndoStack()
+        self.failures = Failures()
+        self.patches: dict[str, bool] = {}
+        self.state: dict[str, Any] = {}  # what the run has published
+        self.dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
 
     def feed(self, event: Event, now: int) -> list[Request]:
         """Take one event in, at the time `now` (nanoseconds since the epoch), and give what follows."""
@@ -202,7 +185,7 @@ class Machine:
     def settle_down(self) -> None:
         """Go round until every fiber waits for the host, which has been asked."""
         while True:
-            if self.fibers.run() and self.reacts:
+            if self.fibers.run():
                 self.predicates.stale = True
             if self.fibers.ended is not None:
                 outcome, self.fibers.ended = self.fibers.ended, None
@@ -210,7 +193,7 @@ class Machine:
             elif not self.journal.live:
                 self.replay()
             elif self.finished or not (
-                (self.reacts and (self.inbox.ready or self.predicates.waiting) and self._react())
+                ((self.inbox.ready or self.predicates.waiting) and self._react())
                 or (self.journal.recall is not None and self._recall())
                 or self._ask()
             ):
@@ -436,18 +419,6 @@ class Machine:
 
     def chance(self, *what: int) -> float:
         return (int.from_bytes(self.draw(8, *what)) >> 11) / (1 << 53)
-
-
-_LATER: Final[dict[str, Callable[[], object]]] = {
-    "inbox": Inbox,
-    "predicates": Predicates,
-    "undo": UndoStack,
-    "failures": Failures,
-    "patches": dict,
-    "state": dict,
-    "dues": list,
-}
-_REACTING: Final = frozenset({"inbox", "predicates"})
 
 
 def _waiting_text(waiting: Waiting) -> str:
