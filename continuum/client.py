@@ -93,6 +93,7 @@ class Client:
         self._looking = False
         self._look_again = False
         self._asking: set[Promise[None]] = set()
+        self._questions: list[_Question[Any]] = []  # that the committer is to have next
         self._failure: BaseException | None = None
         self.worker: Worker | None = None  # beside this client
 
@@ -222,13 +223,27 @@ class Client:
         self._asking.add(answered)
         try:
             job = _Question(plan, then, answered)
-            self.committer.submit(job)
+            self._submit(job)
             await answered
         finally:
             self._asking.discard(answered)
         if not job.done:
             self.check()
         return job.result()
+
+    def _submit(self, question: _Question[Any]) -> None:
+        """Put a question to the committer, together with those that other tasks ask before the mailbox is read.
+
+        One that it had at once it would begin with, and it and the loop would be in each other's way.
+        """
+        self.committer.check()
+        if not self._questions:
+            self.mailbox.post(self._submit_all)
+        self._questions.append(question)
+
+    def _submit_all(self) -> None:
+        questions, self._questions = self._questions, []
+        self.committer.submit(*questions)
 
     def poke(self) -> None:
         """Tell the worker beside this client, if there is one, that something came into the store."""

@@ -141,20 +141,24 @@ class Committer:
         self._thread.start()
         _living.add(self)
 
-    def submit(self, job: Job[Any], *, give_way: float = 0.0) -> None:
-        """Put a job in line. Raises StoreClosed after close, ForkedStore in a child.
+    def submit(self, *jobs: Job[Any], give_way: float = 0.0) -> None:
+        """Put jobs in line. Raises StoreClosed after close, ForkedStore in a child.
 
         A caller that goes on with work in Python would be in the way of a large job, and it in the caller's:
         it may `give_way` until only the disk is waited for, so many seconds at most.
         """
+        self.check()
+        if give_way:
+            self._turn.expect()
+        for job in jobs:
+            self._queue.put(job)
+        if give_way:
+            self._turn.wait(give_way)
+
+    def check(self) -> None:
+        """Raise what :meth:`submit` would."""
         if self._refusal is not None:
             raise self._refusal(self._store.location)
-        if not give_way:
-            self._queue.put(job)
-            return
-        self._turn.expect()
-        self._queue.put(job)
-        self._turn.wait(give_way)
 
     def close(self) -> None:
         """Carry out what is in line, then end. May be called more than once."""
