@@ -21,8 +21,11 @@ class Failures:
     __slots__ = ("_count", "known")
 
     def __init__(self, known: Iterable[tuple[int, Position, BaseException]] = ()) -> None:
-        self.known = {id(each[2]): each for each in known}  # with a running number
-        self._count = max((number for number, _, _ in self.known.values()), default=0)
+        self.known: dict[int, tuple[int, Position, BaseException]] = {}  # with a running number
+        self._count = 0
+        for each in known:
+            self.known[id(each[2])] = each
+            self._count = max(self._count, each[0])
 
     def remember(self, position: Position, error: BaseException) -> None:
         """The command at that position has failed with this."""
