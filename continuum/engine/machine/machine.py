@@ -115,6 +115,7 @@ class Machine:
         self.journal = Journal(run_id, label)
         self.fibers = Fibers(self.journal, self, adopt)
         self.root = self.fibers.spawn((), body)
+        self.undo = UndoStack()
         self.waiting: dict[Position, Waiting] = {}
         self.unasked: list[Waiting] = []  # what has been issued since the host was last asked
         self.stopping: str | None = None  # the name of the cancel entry, once there is one
@@ -125,7 +126,6 @@ class Machine:
 
     inbox: Inbox
     predicates: Predicates
-    undo: UndoStack
     failures: Failures
     patches: dict[str, bool]
     state: dict[str, Any]  # what the run has published
@@ -441,7 +441,6 @@ class Machine:
 _LATER: Final[dict[str, Callable[[], object]]] = {
     "inbox": Inbox,
     "predicates": Predicates,
-    "undo": UndoStack,
     "failures": Failures,
     "patches": dict,
     "state": dict,
