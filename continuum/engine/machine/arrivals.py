@@ -36,8 +36,7 @@ __all__ = ["EVENTS", "load"]
 
 
 def _started(machine: Machine, event: Started) -> None:
-    if event.journal or event.recall is not None:
-        load(machine, event)
+    load(machine, event)
     held = event.events or event.recall is not None  # there may be events before anything is done
     if held:
         machine.inbox.hold(event.events)
