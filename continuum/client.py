@@ -199,15 +199,16 @@ class Client:
                 with anyio.move_on_after(limit):
                     end = await promise
         finally:
-            self._wait_no_more(RunId(run_id), promise)
+            if run_id in self._waiters:
+                self._wait_no_more(RunId(run_id), promise)
         if end is None:
             self.check()
             raise TimeoutError(await self._why_late(run_id, limit))
         return end
 
     def _wait_no_more(self, run_id: RunId, promise: Promise[RunEnd | None]) -> None:
-        waiting = self._waiters.get(run_id)
-        if waiting is not None and promise in waiting:  # else it was told, and others may wait by now
+        waiting = self._waiters[run_id]
+        if promise in waiting:  # else it was told, and these others wait for the end of a retry
             waiting.remove(promise)
             if not waiting:
                 del self._waiters[run_id]

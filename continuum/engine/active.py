@@ -399,7 +399,7 @@ class Active:
 
     def _put_state(self, now: int) -> None:
         if self.settlement is not None:
-            self._put_end(self.settlement)
+            self._put_end(self.settlement, now)
         elif self.successor is not None:
             note = self._recorder.hand_over(
                 self.batch,
@@ -428,12 +428,12 @@ class Active:
         else:
             self._wait(now)
 
-    def _put_end(self, settlement: Settle) -> None:
+    def _put_end(self, settlement: Settle, now: int) -> None:
         end = self.end = end_of(self._recorder.codec, settlement.status, settlement.outcome)
         called = self.record.parent_position is not None
         wanted = end.status is Status.FAILED or (end.status is Status.CANCELLED and called)  # by a retry
         left = () if wanted else self.messages
-        self._recorder.end(self.batch, self.record, self.state, end, settlement.failed_at, left)
+        self._recorder.end(self.batch, self.record, self.state, end, now, settlement.failed_at, left)
         if not wanted and self.upkeep is not None:
             self._recorder.forget_continuation(self.batch, self.id)
         if self.shares is not None:

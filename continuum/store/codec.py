@@ -24,7 +24,7 @@ from continuum.store.culprit import explain
 from continuum.store.exceptions import keep_tracebacks, set_recorded, summarize, traceback_of
 from continuum.store.loading import load
 from continuum.store.payload import PLAIN_VALUE, TAGS, join, require_python, split
-from continuum.store.pickling import PROTOCOL, dump, dump_code, dump_error, dump_plain, holds_code, is_plain
+from continuum.store.pickling import dump_code, dump_error, dump_other, dump_plain, holds_code, is_plain
 
 __all__ = [
     "UNLOADED",
@@ -97,10 +97,11 @@ class Codec:
 
     def encode(self, value: object, what: str = "value") -> bytes:
         """The value's payload; raises UnpicklableValue and PayloadTooLarge, which begin with `what`."""
-        if type(value) in ATOMS:  # most values are
-            return self._limited(PLAIN_VALUE + pickle.dumps(value, PROTOCOL), what)
+        plain = dump_plain(value)
+        if plain is not None:  # as most values are; and it holds no code
+            return self._limited(PLAIN_VALUE + plain, what)
         try:
-            data = dump(value)
+            data = dump_other(value)
         except Exception as error:  # any code of the user's may run in a pickler
             raise UnpicklableValue(explain(value, what, error)) from error
         code = holds_code(data)

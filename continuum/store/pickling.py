@@ -23,7 +23,17 @@ from continuum.errors import UnpicklableError
 from continuum.store.exceptions import ErrorParts, summarize
 from continuum.store.loading import load
 
-__all__ = ["PROTOCOL", "dump", "dump_code", "dump_error", "dump_plain", "holds_code", "is_plain", "main_names"]
+__all__ = [
+    "PROTOCOL",
+    "dump",
+    "dump_code",
+    "dump_error",
+    "dump_other",
+    "dump_plain",
+    "holds_code",
+    "is_plain",
+    "main_names",
+]
 
 PROTOCOL: Final = 5
 PART_LIMIT: Final = 64 * 1024  # bytes of one part of an error that does not pickle as a whole
@@ -56,8 +66,14 @@ def dump(value: object) -> bytes:
 
     Errors in it are taken apart, with their causes and contexts if those can be pickled.
     """
+    plain = dump_plain(value)
+    return dump_other(value) if plain is None else plain
+
+
+def dump_other(value: object) -> bytes:
+    """As :func:`dump`, for a value of which :func:`dump_plain` has made none."""
     try:
-        return _by_reference(value)
+        return _referring(value)
     except Exception:  # any code of the user's may run in a pickler
         return _by_other_means(value)
 
@@ -86,8 +102,10 @@ def dump_plain(value: object) -> bytes | None:
 
 def _by_reference(value: object) -> bytes:
     plain = dump_plain(value)
-    if plain is not None:
-        return plain
+    return _referring(value) if plain is None else plain
+
+
+def _referring(value: object) -> bytes:
     return _written(lambda file: _ByReference(file, ErrorParts()), value)
 
 

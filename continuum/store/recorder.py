@@ -90,11 +90,13 @@ class Recorder:
         record: RunRecord,
         old: RunState,
         end: RunEnd,
+        now: int,
         failed_at: Position | None,
         messages: Collection[int],
     ) -> None:
         """Settle the run, and let go of it."""
-        self._ledger.put_end(batch, record, old, end, self._stamps.next(), failed_at)
+        stamp = now if record.parent is None else self._stamps.next()  # of a message, among others
+        self._ledger.put_end(batch, record, old, end, stamp, failed_at)
         batch.deletes.append(keys.claim(record.id))
         if messages:
             batch.deletes += [keys.inbox(record.id, number) for number in messages]

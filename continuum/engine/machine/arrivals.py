@@ -37,11 +37,12 @@ __all__ = ["EVENTS", "load"]
 
 def _started(machine: Machine, event: Started) -> None:
     load(machine, event)
-    if event.events:
+    held = event.events or event.recall is not None  # there may be events before anything is done
+    if held:
         machine.inbox.hold(event.events)
     if machine.deadline is not None:
         machine.wake_at((), machine.deadline)
-    if event.events:
+    if held:
         machine.settle_down()
         machine.inbox.release()  # only now: whatever an event may call off has been asked for
 
