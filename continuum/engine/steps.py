@@ -24,7 +24,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from continuum.context import Context, enter, leave
-from continuum.engine.calling import Codec, call, is_async, result_name
+from continuum.engine.calling import Codec, call, is_async, is_awaitable
 from continuum.engine.deadlines import Deadlines
 from continuum.engine.processes import Call, Processes
 from continuum.engine.tasks import Tasks
@@ -128,11 +128,10 @@ class Performer:
 
     def perform(self, task: Task) -> None:
         """Start the task, or queue it if `concurrency` steps are in flight."""
-        assert task.key not in self._in_hand, f"step {task.key!r} is in hand already"
-        self._in_hand[task.key] = task
-        if self._taking and self._in_flight < self._concurrency and not self._queue:
+        if self._in_flight < self._concurrency and self._taking:  # then none is in line
             self._take_off(task)
         else:
+            self._keep_in_hand(task)
             self._queue.add(task.owner, task)
 
     def cancel(self, key: Hashable) -> None:
@@ -172,6 +171,7 @@ class Performer:
         while self._queue and self._taking and self._in_flight < self._concurrency:
             task = self._queue.take()
             if not task.over:
+                del self._in_hand[task.key]
                 self._take_off(task)
 
     def _take_off(self, task: Task) -> None:
@@ -182,11 +182,18 @@ class Performer:
         else:
             self._start_on_thread(task)
 
+    def _keep_in_hand(self, task: Task) -> None:
+        """Have it found by who wants to cancel it; nobody can while an inline step runs."""
+        assert task.key not in self._in_hand, f"step {task.key!r} is in hand already"
+        self._in_hand[task.key] = task
+
     def _start_on_loop(self, task: Task) -> None:
+        self._keep_in_hand(task)
         self._in_flight += 1
         self._tasks.submit(self._group, task)
 
     def _start_on_thread(self, task: Task) -> None:
+        self._keep_in_hand(task)
         self._in_flight += 1
         task.threaded = True
         if task.executor == "process":
@@ -204,13 +211,13 @@ class Performer:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._settle(task, self._codec.failure(error))
+            self._post(task.key, self._codec.failure(error))
         else:
-            if hasattr(type(value), "__await__"):
+            if is_awaitable(value):
                 task.awaitable = value
                 self._start_on_loop(task)
             else:
-                self._settle(task, self._codec.outcome(value, result_name(task.name)))
+                self._post(task.key, self._codec.outcome(value, task.name))
         finally:
             leave(token)
 
@@ -239,7 +246,7 @@ class Performer:
             token = enter(task.context)
             try:
                 value = await (task.fn(*task.args) if task.awaitable is None else task.awaitable)
-                outcome = self._codec.outcome(value, result_name(task.name))
+                outcome = self._codec.outcome(value, task.name)
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:

@@ -218,10 +218,10 @@ class Codec:
         keep_tracebacks(error, copy)
         return Failure(copy, payload)
 
-    def outcome(self, value: object, what: str) -> Outcome:
-        """What a step gave back; the failure of recording it becomes the step's own."""
+    def outcome(self, value: object, step: str) -> Outcome:
+        """What the step of that name gave back; the failure of recording it becomes the step's own."""
         try:
-            return self.value(value, what)
+            return self.value(value, f"the result of step {step!r}")
         except (UnpicklableValue, PayloadTooLarge) as error:
             return self.failure(error)
 
