@@ -102,7 +102,7 @@ class Mailbox(Generic[T]):
     def _ring(self) -> None:
         if threading.get_ident() == self._loop_thread:
             self._rouse()
-        elif self._call_soon is not None and self._awake.acquire(blocking=False):
+        elif self._call_soon is not None and self._awake.acquire(False):
             with suppress(RuntimeError):  # asyncio's "loop is closed", trio's RunFinishedError
                 self._call_soon(self._rouse)
 

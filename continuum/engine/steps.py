@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -36,6 +36,9 @@ from continuum.mailbox import Mailbox
 from continuum.offloop import on_thread
 
 __all__ = ["Codec", "Performer", "Task"]
+
+GIVE_WAY: Final = 0.001
+"""Seconds for which the loop lets threads begin what is in line, at the most, before it goes on beside them."""
 
 Executor: TypeAlias = Literal["thread", "inline", "process"]
 
@@ -198,9 +201,9 @@ class Performer:
         task.threaded = True
         if task.executor == "process":
             task.call = Call()
-        if task.timeout is not None and self._deadlines.add(task, anyio.current_time() + task.timeout):
+        sooner = task.timeout is not None and self._deadlines.add(task, anyio.current_time() + task.timeout)
+        if self._threads.submit(task) or sooner:
             self._landed.wake()
-        self._threads.submit(task)
 
     # Running
 
@@ -277,6 +280,7 @@ class Performer:
     async def _land(self) -> None:
         while True:
             await self._landed.wait(self._deadlines.seconds_left())
+            self._threads.begin(GIVE_WAY)
             for task, outcome in self._landed.drain():
                 self._come_back(task, outcome)
             for task in self._deadlines.take_passed():
@@ -284,20 +288,16 @@ class Performer:
                 self._abandon(task)
 
     def _come_back(self, task: Task, outcome: Outcome | None) -> None:
-        if task.over:
-            self._threads.rejoin()
-            return
-        assert outcome is not None, "only what is over comes back with nothing"
-        self._threads.done()
-        self._deadlines.discard(task)
-        self._settle(task, outcome)
-        self._release()
+        if not task.over:
+            assert outcome is not None, "only what is over comes back with nothing"
+            self._deadlines.discard(task)
+            self._settle(task, outcome)
+            self._release()
 
     def _abandon(self, task: Task) -> None:
         if task.call is not None:
             task.call.kill()
         self._deadlines.discard(task)
-        self._threads.abandon()
         self._release()
 
     def _settle(self, task: Task, outcome: Outcome) -> None:

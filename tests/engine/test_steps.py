@@ -460,9 +460,11 @@ async def test_threads_hand_back_in_batches(posted: Posted, monkeypatch: pytest.
             return batch
 
         monkeypatch.setattr(landed, "drain", counted_drain)
-        waited = threading.Event()
+        waited, together = threading.Event(), threading.Barrier(51)
         for key in range(50):
-            steps.perform(Task(key, add, (1, 2)))
+            steps.perform(Task(key, together.wait))
+        await until(lambda: together.n_waiting == 50)
+        together.wait()
         while len(landed._items) < 50:  # the loop is held up until all are back
             waited.wait(0.001)
         await posted.reach(50)
@@ -597,7 +599,7 @@ async def test_an_error_of_the_body_comes_out_as_it_is(posted: Posted) -> None:
 
 def test_a_stuck_thread_does_not_hold_up_the_end_of_the_program() -> None:
     program = """
-import anyio, threading
+import anyio, anyio.lowlevel, threading
 from continuum.engine.steps import Performer, Task
 from continuum.store.codec import Codec
 
@@ -608,7 +610,8 @@ async def main():
         threading.Event().wait()
     async with Performer(print, Codec(), concurrency=1) as steps:
         steps.perform(Task("a", hang))
-        begun.wait()
+        while not begun.is_set():
+            await anyio.lowlevel.checkpoint()
 
 anyio.run(main)
 print("ended")
