@@ -70,7 +70,7 @@ def dump_code(value: object) -> bytes:
 
 def is_plain(data: bytes) -> bool:
     """Whether a pickle refers to nothing by name: what it holds is built in, and sure to load."""
-    return BY_NAME_BEGINS not in data or BY_NAME not in data  # a number is found ten times as fast as bytes
+    return BY_NAME_BEGINS not in data or BY_NAME not in data  # one byte is found many times as fast as two
 
 
 def dump_plain(value: object) -> bytes | None:
@@ -80,7 +80,7 @@ def dump_plain(value: object) -> bytes | None:
             data = pickle.dumps(value, PROTOCOL)
         except Exception:  # something in it is not, and has its own ways to be pickled
             return None
-        if is_plain(data):
+        if BY_NAME_BEGINS not in data or is_plain(data):
             return data
     return None
 
