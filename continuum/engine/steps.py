@@ -171,7 +171,7 @@ class Performer(Generic[T]):
     # Taking off
 
     def _fill(self) -> None:
-        while self._queue and self._taking and self._in_flight < self._concurrency:
+        while self._queue.next and self._taking and self._in_flight < self._concurrency:
             task = self._queue.take()
             if not task.over:
                 del self._in_hand[task.owner, task.key]
@@ -291,7 +291,8 @@ class Performer(Generic[T]):
     def _come_back(self, task: T, outcome: Outcome | None) -> None:
         if not task.over:
             assert outcome is not None, "only what is over comes back with nothing"
-            self._deadlines.discard(task)
+            if task.timeout is not None:
+                self._deadlines.discard(task)
             self._settle(task, outcome)
             self._release()
 
@@ -308,7 +309,7 @@ class Performer(Generic[T]):
 
     def _release(self) -> None:
         self._in_flight -= 1
-        if self._queue:
+        if self._queue.next:
             self._fill()
         if self._empty is not None and not self._in_flight:
             self._empty.set()
