@@ -6,7 +6,7 @@ sleeps, and only the first of them does: however many items come in before it wa
 native wake-up.
 
 The lock `_awake` is a flag that can be tested and set in one go. It is held while the reader is awake
-or has been rung for; the reader lets go of it when it is about to sleep, then looks once more. So an
+or has been rung for; the reader says that it is about to sleep, lets go of it, then looks once more. So an
 item is either seen by that look or rings.
 
 It knows nothing of what is posted.
@@ -100,9 +100,11 @@ class Mailbox(Generic[T]):
         return bool(self._items) or self._woken
 
     def _ring(self) -> None:
+        if self._sleeper is None:
+            return  # the reader looks once more before it sleeps
         if threading.get_ident() == self._loop_thread:
             self._rouse()
-        elif self._call_soon is not None and self._awake.acquire(blocking=False):
+        elif self._call_soon is not None and self._awake.acquire(False):
             with suppress(RuntimeError):  # asyncio's "loop is closed", trio's RunFinishedError
                 self._call_soon(self._rouse)
 

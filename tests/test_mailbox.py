@@ -208,7 +208,8 @@ def test_posting_to_a_loop_that_has_ended_is_no_error(backend: str) -> None:
     async def sleep_and_end() -> None:
         mailbox.bind()
         await mailbox.wait(0)
-        mailbox._awake.release()  # as if the loop ended while the reader slept
+        mailbox._sleeper = anyio.Event()  # as if the loop ended while the reader slept
+        mailbox._awake.release()
 
     anyio.run(sleep_and_end, backend=backend)
     failures: list[BaseException] = []

@@ -7,22 +7,25 @@ imports next to nothing.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from types import FunctionType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from continuum.errors import permanent
 from continuum.journal import Failure, Outcome
 
-__all__ = ["Codec", "call", "is_async", "result_name"]
+__all__ = ["Codec", "call", "is_async", "is_awaitable"]
+
+# What cannot be awaited; to look further for every result costs ten times as much.
+_USUAL: Final = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict})
 
 
 class Codec(Protocol):
     """What the performing of steps needs of a codec. Every outcome that it makes carries its payload."""
 
-    def outcome(self, value: Any, what: str) -> Outcome:
-        """The value, or the failure that says why it cannot be recorded; `what` names it there."""
+    def outcome(self, value: Any, step: str) -> Outcome:
+        """What the step of that name gave back, or the failure that says why it cannot be recorded."""
 
     def failure(self, error: BaseException) -> Failure:
         """The failure that records this error."""
@@ -38,9 +41,9 @@ def call(codec: Codec, name: str, fn: Callable[..., Any], args: tuple[Any, ...])
     """Run a step to its end. Whatever it raises, SystemExit too, is its outcome."""
     try:
         value = fn(*args)
-        if hasattr(type(value), "__await__"):
+        if is_awaitable(value):
             raise _stray_awaitable(name, value)
-        return codec.outcome(value, result_name(name))
+        return codec.outcome(value, name)
     except BaseException as error:
         return codec.failure(error)
 
@@ -54,12 +57,13 @@ def is_async(fn: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
 
 
-def result_name(name: str) -> str:
-    """What a step's result is called in errors about it."""
-    return f"the result of step {name!r}"
+def is_awaitable(value: object) -> bool:
+    """Whether a step gave back something that is to be awaited."""
+    kind = type(value)
+    return kind not in _USUAL and hasattr(kind, "__await__")
 
 
-def _stray_awaitable(name: str, value: Awaitable[Any]) -> TypeError:
+def _stray_awaitable(name: str, value: object) -> TypeError:
     if isinstance(value, Coroutine):
         value.close()
     told = f"step {name!r} returned an awaitable; make it an async function or use executor='inline'"

@@ -45,9 +45,26 @@ from continuum.store.records import Message, RunRecord
 if TYPE_CHECKING:
     from continuum.engine.scheduler import Scheduler
 
-__all__ = ["Effects"]
+__all__ = ["Attempt", "Effects"]
 
 workflow_logger = logging.getLogger("continuum.workflow")
+
+
+class Attempt(Task):
+    """An attempt at the step of a run; `key` is its position."""
+
+    __slots__ = ("number",)
+
+    owner: Active
+    key: Position
+    number: int
+
+    def context(self) -> Context:
+        record, position = self.owner.record, position_text(self.key)
+        # The seed is the run's own, and another one for each workflow as which it goes on.
+        digest = hashlib.blake2b(f"step {position}".encode(), key=bytes.fromhex(record.seed), digest_size=16)
+        key = str(UUID(bytes=digest.digest(), version=4))
+        return Context(record.id, record.workflow, position, self.number, key)
 
 
 class Effects:
@@ -73,10 +90,9 @@ class Effects:
             return  # cancelled before it began
         options = command.options
         timeout = None if options.timeout is None else options.timeout / NANOSECONDS
-        context = partial(_context, active.record, request)
-        self._perform(
-            Task((active, position), command.fn, command.args, options.executor, timeout, command.name, context, active)
-        )
+        attempt = Attempt(position, command.fn, command.args, options.executor, timeout, command.name, active)
+        attempt.number = request.attempt
+        self._perform(attempt)
 
     def _look_up(self, active: Active, request: LookUp) -> None:
         self.sharing.look_up(active, request)
@@ -94,7 +110,7 @@ class Effects:
         self.limiting.call(effect.digest)
 
     def _cancel_step(self, active: Active, request: CancelStep) -> None:
-        self._scheduler.performer.cancel((active, request.position))
+        self._scheduler.performer.cancel(active, request.position)
 
     def _wake_at(self, active: Active, request: WakeAt) -> None:
         self._scheduler.timers.add(request.due, (active.id, request.position))
@@ -203,15 +219,6 @@ class Effects:
             done = SendDone(position, Value(None))
             self._scheduler.look_again()
         self._scheduler.answer(active, position, done)
-
-
-def _context(record: RunRecord, request: RunStep) -> Context:
-    """What a step can know of itself."""
-    position = position_text(request.position)
-    # The seed is the run's own, and another one for each workflow as which it goes on.
-    digest = hashlib.blake2b(f"step {position}".encode(), key=bytes.fromhex(record.seed), digest_size=16)
-    key = str(UUID(bytes=digest.digest(), version=4))
-    return Context(record.id, record.workflow, position, request.attempt, key)
 
 
 def _tells(child: RunRecord, parent: RunRecord, position: Position) -> bool:

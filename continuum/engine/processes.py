@@ -23,7 +23,7 @@ from typing import Any, Final
 import cloudpickle
 
 from continuum.context import Context
-from continuum.engine.calling import Codec, result_name
+from continuum.engine.calling import Codec
 from continuum.engine.process_main import read_message, write_message
 from continuum.errors import StepCrashed, UnpicklableValue
 from continuum.journal import Outcome
@@ -152,7 +152,7 @@ class Processes:
             if failed:
                 return self._codec.failure(self._codec.decode_error(data))
             # Encoded again, since what went there by value has a name here.
-            return self._codec.outcome(self._codec.decode(data), result_name(name))
+            return self._codec.outcome(self._codec.decode(data), name)
         except BaseException as error:
             return self._codec.failure(error)
 

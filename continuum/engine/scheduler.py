@@ -11,13 +11,13 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
 from continuum.durations import NANOSECONDS
 from continuum.engine.active import Active, Effect, Pair
-from continuum.engine.effects import Effects
+from continuum.engine.effects import Attempt, Effects
 from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
 from continuum.engine.lease import Lease, Registration
@@ -104,7 +104,7 @@ class Scheduler:
         self.mailbox = mailbox
         self.clock = clock
         self.stamps = stamps
-        self.performer = Performer(self._step_landed, ledger.codec, concurrency=concurrency)
+        self.performer: Performer[Attempt] = Performer(self._step_landed, ledger.codec, concurrency=concurrency)
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
         self._queues = queues
@@ -130,7 +130,7 @@ class Scheduler:
         self._lined_up: set[Active] = set()  # of these, those that may be in line for a result or a slot
         self._line: dict[RunId, Taken] = {}  # started in this worker's hands, and not begun yet
         self._memory: set[Active] = set()  # those, and those that are just leaving
-        self._landed: deque[tuple[tuple[Active, Position], Outcome]] = deque()  # steps that have ended
+        self._landed: deque[tuple[Attempt, Outcome]] = deque()  # steps that have ended
         self._idlers: list[anyio.Event] = []
         self._reserved = 0  # room for runs that are being started
         self._draining = False  # nothing new is taken up
@@ -379,15 +379,16 @@ class Scheduler:
         active.feed(event, self.clock())
         self.touch(active)
 
-    def _step_landed(self, key: Any, outcome: Outcome) -> None:
-        self._landed.append((key, outcome))
+    def _step_landed(self, attempt: Attempt, outcome: Outcome) -> None:
+        self._landed.append((attempt, outcome))
         if len(self._landed) == 1:
             self.mailbox.wake()
 
     def _feed_next(self) -> None:
         landed, now = self._landed, self.clock()
         for _ in range(min(SLICE, len(landed))):
-            (active, position), outcome = landed.popleft()
+            attempt, outcome = landed.popleft()
+            active, position = attempt.owner, attempt.key
             if not active.ended:
                 active.in_flight.discard(position)
                 active.feed(StepDone(position, outcome), now)
@@ -483,7 +484,7 @@ class Scheduler:
         if active.blocked is not None:
             logger.error("run %s is blocked: %s", active.id, active.blocked, extra={"run_id": active.id})
         for position in active.in_flight:
-            self.performer.cancel((active, position))
+            self.performer.cancel(active, position)
         active.discard()
         self.keeping.forget(active)
         self._memory.discard(active)

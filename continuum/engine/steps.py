@@ -18,13 +18,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Final, Generic, Literal, Self, TypeAlias, TypeVar
 
 import anyio
 from anyio.abc import TaskGroup
 
 from continuum.context import Context, enter, leave
-from continuum.engine.calling import Codec, call, is_async, result_name
+from continuum.engine.calling import Codec, call, is_async, is_awaitable
 from continuum.engine.deadlines import Deadlines
 from continuum.engine.processes import Call, Processes
 from continuum.engine.tasks import Tasks
@@ -37,22 +37,23 @@ from continuum.offloop import on_thread
 
 __all__ = ["Codec", "Performer", "Task"]
 
+GIVE_WAY: Final = 0.001
+"""Seconds for which the loop lets threads begin what is in line, at the most, before it goes on beside them."""
+
 Executor: TypeAlias = Literal["thread", "inline", "process"]
 
 
-def _nobodys() -> Context:
-    return Context("", "")
+T = TypeVar("T", bound="Task")
 
 
 class Task:
     """A step to be performed. Without an `executor` async functions run on the loop, others on a thread.
 
-    `key` is unique among those in hand; `timeout` is in seconds; `context` makes what the step can know of itself.
-    Those of one `owner` begin in order; owners take turns.
+    Those of one `owner` begin in order, and owners take turns; among them `key` is unique. `timeout` is in seconds.
     """
 
-    __slots__ = ("args", "awaitable", "call", "context", "executor", "fn", "key", "name", "over", "owner", "scope",
-                 "threaded", "timeout")  # fmt: skip
+    __slots__ = ("args", "awaitable", "call", "executor", "fn", "key", "name", "over", "owner", "scope", "threaded",
+                 "timeout")  # fmt: skip
 
     def __init__(
         self,
@@ -62,7 +63,6 @@ class Task:
         executor: Executor | None = None,
         timeout: float | None = None,
         name: str = "step",
-        context: Callable[[], Context] = _nobodys,
         owner: Hashable = None,
     ) -> None:
         self.key = key
@@ -71,7 +71,6 @@ class Task:
         self.executor = executor
         self.timeout = timeout
         self.name = name
-        self.context = context
         self.owner = owner
         # What has become of it; for the performer alone.
         self.over = False
@@ -80,26 +79,30 @@ class Task:
         self.scope: anyio.CancelScope | None = None  # of one on the loop
         self.awaitable: Awaitable[Any] | None = None  # what an inline function returned
 
+    def context(self) -> Context:
+        """What the step can know of itself."""
+        return Context("", "")
 
-class Performer:
+
+class Performer(Generic[T]):
     """Performs tasks and posts their outcomes; use it as an async context manager.
 
-    `post(key, outcome)` is called on the loop. All methods are for the loop's thread.
+    `post(task, outcome)` is called on the loop. All methods are for the loop's thread.
     """
 
-    def __init__(self, post: Callable[[Hashable, Outcome], None], codec: Codec, *, concurrency: int) -> None:
+    def __init__(self, post: Callable[[T, Outcome], None], codec: Codec, *, concurrency: int) -> None:
         self._post = post
         self._codec = codec
         self._concurrency = concurrency
-        self._in_hand: dict[Hashable, Task] = {}
-        self._queue: Turns[Task] = Turns()
+        self._in_hand: dict[tuple[Hashable, Hashable], T] = {}
+        self._queue: Turns[T] = Turns()
         self._in_flight = 0
         self._taking = True
         self._empty: anyio.Event | None = None
-        self._landed: Mailbox[tuple[Task, Outcome | None]] = Mailbox()
-        self._deadlines: Deadlines[Task] = Deadlines()
-        self._tasks: Tasks[Task] = Tasks(self._run_on_loop)
-        self._threads: Threads[Task] = Threads(self._run_off_loop, concurrency)
+        self._landed: Mailbox[tuple[T, Outcome | None]] = Mailbox()
+        self._deadlines: Deadlines[T] = Deadlines()
+        self._tasks: Tasks[T] = Tasks(self._run_on_loop)
+        self._threads: Threads[T] = Threads(self._run_off_loop, concurrency)
         self._processes = Processes(codec)
         self._group: TaskGroup
 
@@ -126,18 +129,17 @@ class Performer:
             self._threads.close()
             await on_thread(self._processes.close)
 
-    def perform(self, task: Task) -> None:
+    def perform(self, task: T) -> None:
         """Start the task, or queue it if `concurrency` steps are in flight."""
-        assert task.key not in self._in_hand, f"step {task.key!r} is in hand already"
-        self._in_hand[task.key] = task
-        if self._taking and self._in_flight < self._concurrency and not self._queue:
+        if self._in_flight < self._concurrency and self._taking:  # then none is in line
             self._take_off(task)
         else:
+            self._keep_in_hand(task)
             self._queue.add(task.owner, task)
 
-    def cancel(self, key: Hashable) -> None:
+    def cancel(self, owner: Hashable, key: Hashable) -> None:
         """Stop that step as far as it can be stopped. Its outcome is never posted."""
-        task = self._in_hand.pop(key, None)
+        task = self._in_hand.pop((owner, key), None)
         if task is None:
             return
         task.over = True
@@ -162,19 +164,20 @@ class Performer:
         return all_landed
 
     def _cancel_all(self) -> None:
-        for key in list(self._in_hand):
-            self.cancel(key)
+        for owner, key in list(self._in_hand):
+            self.cancel(owner, key)
         self._queue.clear()
 
     # Taking off
 
     def _fill(self) -> None:
-        while self._queue and self._taking and self._in_flight < self._concurrency:
+        while self._queue.next and self._taking and self._in_flight < self._concurrency:
             task = self._queue.take()
             if not task.over:
+                del self._in_hand[task.owner, task.key]
                 self._take_off(task)
 
-    def _take_off(self, task: Task) -> None:
+    def _take_off(self, task: T) -> None:
         if task.executor == "inline":
             self._run_inline(task)
         elif task.executor is None and is_async(task.fn):
@@ -182,39 +185,47 @@ class Performer:
         else:
             self._start_on_thread(task)
 
-    def _start_on_loop(self, task: Task) -> None:
+    def _keep_in_hand(self, task: T) -> None:
+        """Have it found by who wants to cancel it; nobody can while an inline step runs."""
+        place = task.owner, task.key
+        assert place not in self._in_hand, f"step {task.key!r} is in hand already"
+        self._in_hand[place] = task
+
+    def _start_on_loop(self, task: T) -> None:
+        self._keep_in_hand(task)
         self._in_flight += 1
         self._tasks.submit(self._group, task)
 
-    def _start_on_thread(self, task: Task) -> None:
+    def _start_on_thread(self, task: T) -> None:
+        self._keep_in_hand(task)
         self._in_flight += 1
         task.threaded = True
         if task.executor == "process":
             task.call = Call()
-        if task.timeout is not None and self._deadlines.add(task, anyio.current_time() + task.timeout):
+        sooner = task.timeout is not None and self._deadlines.add(task, anyio.current_time() + task.timeout)
+        if self._threads.submit(task) or sooner:
             self._landed.wake()
-        self._threads.submit(task)
 
     # Running
 
-    def _run_inline(self, task: Task) -> None:
+    def _run_inline(self, task: T) -> None:
         token = enter(task.context)
         try:
             value = task.fn(*task.args)
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            self._settle(task, self._codec.failure(error))
+            self._post(task, self._codec.failure(error))
         else:
-            if hasattr(type(value), "__await__"):
+            if is_awaitable(value):
                 task.awaitable = value
                 self._start_on_loop(task)
             else:
-                self._settle(task, self._codec.outcome(value, result_name(task.name)))
+                self._post(task, self._codec.outcome(value, task.name))
         finally:
             leave(token)
 
-    def _run_off_loop(self, task: Task) -> None:
+    def _run_off_loop(self, task: T) -> None:
         """On a thread: run what is still wanted, and come back in any case."""
         outcome = None
         if task.over:
@@ -226,7 +237,7 @@ class Performer:
             outcome = call(self._codec, task.name, task.fn, task.args)
         self._landed.post((task, outcome))
 
-    async def _run_on_loop(self, task: Task, scope: anyio.CancelScope) -> None:
+    async def _run_on_loop(self, task: T, scope: anyio.CancelScope) -> None:
         outcome: Outcome | None
         try:
             if task.over:  # it was cancelled in line
@@ -239,7 +250,7 @@ class Performer:
             token = enter(task.context)
             try:
                 value = await (task.fn(*task.args) if task.awaitable is None else task.awaitable)
-                outcome = self._codec.outcome(value, result_name(task.name))
+                outcome = self._codec.outcome(value, task.name)
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:
@@ -252,7 +263,7 @@ class Performer:
                 scope.deadline = math.inf
             self._release()
 
-    def _failed_on_loop(self, task: Task, scope: anyio.CancelScope, error: BaseException) -> Outcome | None:
+    def _failed_on_loop(self, task: T, scope: anyio.CancelScope, error: BaseException) -> Outcome | None:
         """What an error comes to; None if the step ends with its host. Raises it where it is the cancellation."""
         cancelled = isinstance(error, anyio.get_cancelled_exc_class())
         if not scope.cancel_called and _host_is_ending(error):
@@ -270,42 +281,40 @@ class Performer:
     async def _land(self) -> None:
         while True:
             await self._landed.wait(self._deadlines.seconds_left())
+            self._threads.begin(GIVE_WAY)
             for task, outcome in self._landed.drain():
                 self._come_back(task, outcome)
             for task in self._deadlines.take_passed():
                 self._settle(task, self._timed_out(task))
                 self._abandon(task)
 
-    def _come_back(self, task: Task, outcome: Outcome | None) -> None:
-        if task.over:
-            self._threads.rejoin()
-            return
-        assert outcome is not None, "only what is over comes back with nothing"
-        self._threads.done()
-        self._deadlines.discard(task)
-        self._settle(task, outcome)
-        self._release()
+    def _come_back(self, task: T, outcome: Outcome | None) -> None:
+        if not task.over:
+            assert outcome is not None, "only what is over comes back with nothing"
+            if task.timeout is not None:
+                self._deadlines.discard(task)
+            self._settle(task, outcome)
+            self._release()
 
-    def _abandon(self, task: Task) -> None:
+    def _abandon(self, task: T) -> None:
         if task.call is not None:
             task.call.kill()
         self._deadlines.discard(task)
-        self._threads.abandon()
         self._release()
 
-    def _settle(self, task: Task, outcome: Outcome) -> None:
+    def _settle(self, task: T, outcome: Outcome) -> None:
         task.over = True
-        del self._in_hand[task.key]
-        self._post(task.key, outcome)
+        del self._in_hand[task.owner, task.key]
+        self._post(task, outcome)
 
     def _release(self) -> None:
         self._in_flight -= 1
-        if self._queue:
+        if self._queue.next:
             self._fill()
         if self._empty is not None and not self._in_flight:
             self._empty.set()
 
-    def _timed_out(self, task: Task) -> Outcome:
+    def _timed_out(self, task: T) -> Outcome:
         return self._codec.failure(StepTimeout(f"step {task.name!r} took longer than {task.timeout:g} seconds"))
 
 

@@ -15,13 +15,10 @@ class Turns(Generic[T]):
     """Things that wait, each with an owner. Those of one owner keep their order."""
 
     def __init__(self) -> None:
-        self._next: deque[tuple[Hashable, T]] = deque()  # one of each owner
+        self.next: deque[tuple[Hashable, T]] = deque()
+        """What one of each owner has waiting; empty where nothing waits."""
         self._owners: set[Hashable] = set()  # that have one there
         self._more: dict[Hashable, deque[T]] = {}  # of those who have more; most have not
-
-    def __len__(self) -> int:
-        """How many owners have something waiting."""
-        return len(self._next)
 
     def add(self, owner: Hashable, what: T) -> None:
         """Have something wait behind what its owner has waiting already."""
@@ -29,22 +26,22 @@ class Turns(Generic[T]):
             self._more.setdefault(owner, deque()).append(what)
         else:
             self._owners.add(owner)
-            self._next.append((owner, what))
+            self.next.append((owner, what))
 
     def take(self) -> T:
         """Take the next one out; there has to be one."""
-        owner, what = self._next.popleft()
+        owner, what = self.next.popleft()
         if owner not in self._more:
             self._owners.remove(owner)
             return what
         more = self._more[owner]
-        self._next.append((owner, more.popleft()))
+        self.next.append((owner, more.popleft()))
         if not more:
             del self._more[owner]
         return what
 
     def clear(self) -> None:
         """Take all out."""
-        self._next.clear()
+        self.next.clear()
         self._owners.clear()
         self._more.clear()

@@ -207,9 +207,16 @@ class Codec:
 
     def value(self, value: object, what: str) -> Value:
         """The value as a replay will see it: a copy. Raises as :meth:`encode_loadable`."""
-        plain = dump_plain(value)  # most results are, and this is done for every step
-        if plain is not None and len(plain) < self.payload_limit:
-            return Value(value if type(value) in ATOMS else pickle.loads(plain), PLAIN_VALUE + plain)
+        return self._plain(value) or self._value(value, what)
+
+    def _plain(self, value: object) -> Value | None:
+        """The same for what is built in, as most results are: this is done for every step."""
+        data = dump_plain(value)
+        if data is None or len(data) >= self.payload_limit:
+            return None
+        return Value(value if type(value) in ATOMS else pickle.loads(data), PLAIN_VALUE + data)
+
+    def _value(self, value: object, what: str) -> Value:
         payload = self.encode(value, what)
         return Value(value if type(value) in ATOMS else self._copy(payload, what), payload)
 
@@ -219,10 +226,13 @@ class Codec:
         keep_tracebacks(error, copy)
         return Failure(copy, payload)
 
-    def outcome(self, value: object, what: str) -> Outcome:
-        """What a step gave back; the failure of recording it becomes the step's own."""
+    def outcome(self, value: object, step: str) -> Outcome:
+        """What the step of that name gave back; the failure of recording it becomes the step's own."""
+        plain = self._plain(value)
+        if plain is not None:
+            return plain
         try:
-            return self.value(value, what)
+            return self._value(value, f"the result of step {step!r}")
         except (UnpicklableValue, PayloadTooLarge) as error:
             return self.failure(error)
 

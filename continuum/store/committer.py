@@ -13,6 +13,7 @@ from __future__ import annotations
 import atexit
 import threading
 from collections.abc import Callable, Sequence
+from itertools import chain, islice
 from queue import SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 from weakref import WeakSet
@@ -199,7 +200,7 @@ class Committer:
             with self._turn:
                 with self._store.view() as view:
                     asked = [job.ask(view) for job in jobs]
-                batches = [batch for batches in asked for batch in batches]
+                batches = list(chain.from_iterable(asked))
                 applied = iter(self._store.commit(batches) if batches else ())
         except ViewLost:  # by now the store can be reached again
             return jobs
@@ -209,7 +210,7 @@ class Committer:
             for job in jobs:
                 job.error = error
             return []
-        results = [[next(applied) for _ in batches] for batches in asked]
+        results = [list(islice(applied, len(batches))) for batches in asked]
         return [job for job, result in zip(jobs, results, strict=True) if not job.settle(result)]
 
 

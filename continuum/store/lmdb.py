@@ -10,8 +10,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from itertools import compress, islice
+from operator import attrgetter, itemgetter
 from types import TracebackType
+from typing import Final
 from weakref import WeakSet
 
 import lmdb
@@ -25,6 +27,9 @@ from continuum.store.sharing import acquire
 from continuum.store.system import system
 
 __all__ = ["LmdbStore", "LmdbView"]
+
+_key: Final = itemgetter(0)
+_notifies: Final = attrgetter("notify")
 
 
 class LmdbStore:
@@ -75,7 +80,7 @@ class LmdbStore:
         self._check_open()
         results: list[bool] = []
         self._environment.write(lambda txn: _apply(txn, batches, results))
-        if any(applied and batch.notify for applied, batch in zip(results, batches, strict=True)):
+        if any(map(_notifies, compress(batches, results))):
             self._environment.announce(self)
         return results
 
@@ -111,34 +116,28 @@ class LmdbStore:
 def _apply(txn: Transaction, batches: Sequence[Batch], results: list[bool]) -> bool:
     """Apply the batches whose checks hold, note which did, and say whether any did.
 
-    Plain gets and puts: gathering the puts of all batches for one `putmulti` needs a picture of what
+    One after the other: gathering the puts of all batches for one `putmulti` needs a picture of what
     earlier batches changed, and was measured to be no faster.
     """
-    get, put, delete = txn.get, txn.put, txn.delete
+    get, delete, put = txn.get, txn.delete, txn.cursor().putmulti
     for batch in batches:
-        if not _holds(get, batch.checks):
-            results.append(False)
-            continue
-        for key in batch.deletes:
-            if key == STAMP or not delete(key):
+        for key, expected in batch.checks:
+            found = get(key)
+            # LMDB finds nothing at a key that cannot be: the check comes where it costs little.
+            if found is None or key == STAMP:
                 check_key(key)
-        for key, value in batch.puts:
-            if key == STAMP:
-                check_key(key)
-            put(key, value)
-        results.append(True)
+            if found != expected:
+                results.append(False)
+                break
+        else:
+            for key in batch.deletes:
+                if key == STAMP or not delete(key):
+                    check_key(key)
+            if STAMP in map(_key, batch.puts):
+                check_key(STAMP)
+            put(batch.puts)
+            results.append(True)
     return True in results
-
-
-def _holds(get: Callable[[bytes], bytes | None], checks: list[tuple[bytes, bytes | None]]) -> bool:
-    for key, expected in checks:
-        found = get(key)
-        # LMDB finds nothing at a key that cannot be: the check comes where it costs little.
-        if found is None or key == STAMP:
-            check_key(key)
-        if found != expected:
-            return False
-    return True
 
 
 class LmdbView:

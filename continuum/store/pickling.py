@@ -42,6 +42,7 @@ PART_DEPTH: Final = 4  # parts within parts of such an error; each level is trie
 # What needs no look inside: a pickle of it that refers to nothing by name holds nothing but its like.
 BUILT_IN: Final = frozenset({type(None), bool, int, float, str, bytes, bytearray, tuple, list, dict, set, frozenset})
 BY_NAME: Final = b"\x93\x94"  # STACK_GLOBAL and MEMOIZE: how every reference to a class or function ends
+BY_NAME_BEGINS: Final = BY_NAME[0]
 
 # What cloudpickle's pickles may refer to without holding code. Anything else, names that it may
 # have in other versions included, is taken for code.
@@ -85,7 +86,7 @@ def dump_code(value: object) -> bytes:
 
 def is_plain(data: bytes) -> bool:
     """Whether a pickle refers to nothing by name: what it holds is built in, and sure to load."""
-    return b"\x93" not in data or BY_NAME not in data  # one byte is found a hundred times as fast as two
+    return BY_NAME_BEGINS not in data or BY_NAME not in data  # one byte is found many times as fast as two
 
 
 def dump_plain(value: object) -> bytes | None:
@@ -95,7 +96,7 @@ def dump_plain(value: object) -> bytes | None:
             data = pickle.dumps(value, PROTOCOL)
         except Exception:  # something in it is not, and has its own ways to be pickled
             return None
-        if is_plain(data):
+        if BY_NAME_BEGINS not in data or is_plain(data):
             return data
     return None
 

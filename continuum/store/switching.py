@@ -4,7 +4,8 @@ LMDB's binding lets go of the interpreter's lock at every single get and put. Be
 busy in Python each of them would then wait for a whole switch interval, five milliseconds, before it
 goes on: a commit of a thousand small records was seen to take 260 times as long as alone. So the interval
 is short meanwhile. Even so two threads that take the interpreter from each other at every put are slow
-both: one that can wait lets the other have its :class:`Turn`, up to where that waits for the disk.
+both: one that can wait lets the other have its :class:`Turn`, up to where that waits for the disk. There it
+needs the interpreter only to come back, and the others may keep it for longer.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from continuum.store.system import system
 __all__ = ["Turn", "at_the_disk"]
 
 _PROMPT: Final = 5e-5  # seconds
+_AT_THE_DISK: Final = 1e-3  # seconds
 
 _lock = threading.Lock()
 _users = 0
+_busy = 0  # of these, those that are not at the disk
 _usual = 0.0
 _current = threading.local()
 
@@ -28,7 +31,8 @@ _current = threading.local()
 class Turn:
     """What one thread does at the store, each time in a ``with`` block, while another may wait for it.
 
-    While any thread is inside, the interpreter switches threads after 50 microseconds at most.
+    While any thread is inside, the interpreter switches threads after 50 microseconds at most, or after a
+    millisecond where all of them are at the disk.
     """
 
     def __init__(self) -> None:
@@ -47,25 +51,18 @@ class Turn:
 
     def go_to_the_disk(self) -> None:
         """What is left needs no interpreter."""
-        self._at_the_disk = True
+        if not self._at_the_disk:
+            self._at_the_disk = True
+            _count(0, -1)
         self._over.set()
 
     def __enter__(self) -> None:
-        global _users, _usual
         _current.turn = self
-        with _lock:
-            _users += 1
-            if _users == 1:
-                _usual = sys.getswitchinterval()
-                sys.setswitchinterval(min(_usual, _PROMPT))
+        _count(1, 1)
 
     def __exit__(self, *error: object) -> None:
-        global _users
         _current.turn = None
-        with _lock:
-            _users -= 1
-            if not _users:
-                sys.setswitchinterval(_usual)
+        _count(-1, 0 if self._at_the_disk else -1)
         self._at_the_disk = False
         self._over.set()
 
@@ -77,13 +74,27 @@ def at_the_disk() -> None:
         turn.go_to_the_disk()
 
 
+def _count(users: int, busy: int) -> None:
+    """So many more are inside, and so many more of them not at the disk: see to the pace that is due."""
+    global _users, _busy, _usual
+    with _lock:
+        if not _users:
+            _usual = sys.getswitchinterval()
+        _users += users
+        _busy += busy
+        if not _users:
+            sys.setswitchinterval(_usual)
+        else:
+            sys.setswitchinterval(min(_usual, _PROMPT if _busy else _AT_THE_DISK))
+
+
 def _after_fork() -> None:
     # The child does not have the threads that were inside.
-    global _lock, _users
+    global _lock, _users, _busy
     _lock = threading.Lock()
     if _users:
         sys.setswitchinterval(_usual)
-    _users = 0
+    _users = _busy = 0
 
 
 system.after_fork(_after_fork)

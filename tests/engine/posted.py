@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 
+from continuum.engine.steps import Task
 from continuum.journal import Failure, Outcome, Value
 
 TOO_LONG = 20  # seconds after which a test that hangs fails
@@ -19,10 +20,10 @@ class Posted:
         self.keys: list[Hashable] = []
         self.outcomes: dict[Hashable, Outcome] = {}
 
-    def post(self, key: Hashable, outcome: Outcome) -> None:
-        assert key not in self.outcomes
-        self.keys.append(key)
-        self.outcomes[key] = outcome
+    def post(self, task: Task, outcome: Outcome) -> None:
+        assert task.key not in self.outcomes
+        self.keys.append(task.key)
+        self.outcomes[task.key] = outcome
 
     async def reach(self, count: int) -> None:
         await until(lambda: len(self.keys) >= count)

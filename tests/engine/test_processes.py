@@ -38,7 +38,7 @@ def posted() -> Posted:
     return Posted()
 
 
-def performer(posted: Posted, concurrency: int = 1) -> Performer:
+def performer(posted: Posted, concurrency: int = 1) -> Performer[Task]:
     return Performer(posted.post, Codec(), concurrency=concurrency)
 
 
@@ -190,8 +190,8 @@ def fail():
 async def main():
     outcomes = {}
     both = anyio.Event()
-    def post(key, outcome):
-        outcomes[key] = outcome
+    def post(task, outcome):
+        outcomes[task.key] = outcome
         if len(outcomes) == 2:
             both.set()
     async with Performer(post, Codec(), concurrency=2) as steps:
@@ -244,7 +244,7 @@ async def test_a_cancelled_step_is_killed_and_posts_nothing(posted: Posted, tmp_
     async with performer(posted) as steps:
         steps.perform(in_process("a", hang))
         pid = await read(tmp_path / "begun")
-        steps.cancel("a")
+        steps.cancel(None, "a")
         assert steps.in_flight == 0
         await until(lambda: is_gone(pid))
         steps.perform(in_process("b", os.getpid))
@@ -256,7 +256,7 @@ async def test_a_cancelled_step_is_killed_and_posts_nothing(posted: Posted, tmp_
 async def test_a_step_cancelled_while_its_worker_starts_is_killed_too(posted: Posted, tmp_path: Path) -> None:
     async with performer(posted) as steps:
         steps.perform(in_process("a", (tmp_path / "ran").touch))
-        steps.cancel("a")
+        steps.cancel(None, "a")
         steps.perform(in_process("b", abs, -1))
         await posted.reach(1)
     assert posted.keys == ["b"]
@@ -460,7 +460,7 @@ from continuum.journal import Failure, Value
 from continuum.store.codec import Codec
 
 async def main():
-    def post(key, outcome):
+    def post(task, outcome):
         print(outcome.value, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
     async with Performer(post, Codec(), concurrency=1) as steps:

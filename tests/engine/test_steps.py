@@ -29,7 +29,7 @@ def posted() -> Posted:
     return Posted()
 
 
-def performer(posted: Posted, concurrency: int = 10) -> Performer:
+def performer(posted: Posted, concurrency: int = 10) -> Performer[Task]:
     return Performer(posted.post, Codec(), concurrency=concurrency)
 
 
@@ -270,7 +270,7 @@ async def test_a_cancelled_async_step_cleans_up_and_posts_nothing(posted: Posted
         steps.perform(Task("a", hang))
         steps.perform(Task("b", add, (1, 2)))
         await until(started.is_set)
-        steps.cancel("a")
+        steps.cancel(None, "a")
         assert steps.in_flight == 1  # it has its cleaning up to do
         await posted.reach(1)
     assert cleaned_up.is_set()
@@ -285,7 +285,7 @@ async def test_an_async_step_cancelled_before_it_began_never_begins(posted: Post
 
     async with performer(posted) as steps:
         steps.perform(Task("a", begin))
-        steps.cancel("a")
+        steps.cancel(None, "a")
         steps.perform(Task("a", add_later, (1, 2)))
         await posted.reach(1)
         await until(lambda: steps.in_flight == 0)
@@ -307,7 +307,7 @@ async def test_the_late_result_of_a_cancelled_thread_step_is_never_posted(posted
     async with performer(posted, concurrency=1) as steps:
         steps.perform(Task("a", wait_for_release))
         await until(lambda: len(threads) == 1)
-        steps.cancel("a")
+        steps.cancel(None, "a")
         assert steps.in_flight == 0
         steps.perform(Task("a", remember_thread))
         await posted.reach(1)
@@ -326,7 +326,7 @@ async def test_a_cancelled_step_that_is_queued_never_runs(posted: Posted) -> Non
         steps.perform(Task("a", release.wait))
         steps.perform(Task("b", ran.set))
         steps.perform(Task("c", add, (1, 2)))
-        steps.cancel("b")
+        steps.cancel(None, "b")
         release.set()
         await posted.reach(2)
     assert posted.keys == ["a", "c"]
@@ -335,10 +335,10 @@ async def test_a_cancelled_step_that_is_queued_never_runs(posted: Posted) -> Non
 
 async def test_cancelling_what_is_not_in_hand_does_nothing(posted: Posted) -> None:
     async with performer(posted) as steps:
-        steps.cancel("never")
+        steps.cancel(None, "never")
         steps.perform(Task("a", add, (1, 2)))
         await posted.reach(1)
-        steps.cancel("a")
+        steps.cancel(None, "a")
         assert steps.in_flight == 0
     assert posted.keys == ["a"]
 
@@ -348,7 +348,7 @@ async def test_abandoned_threads_take_nothing_from_the_pool(posted: Posted) -> N
     async with performer(posted, concurrency=2) as steps:
         for key in ("a", "b"):
             steps.perform(Task(key, release.wait))
-            steps.cancel(key)
+            steps.cancel(None, key)
         for key in ("c", "d"):
             steps.perform(Task(key, meet.wait, (TOO_LONG,)))
         await posted.reach(2)
@@ -428,7 +428,7 @@ async def test_owners_take_turns_and_keep_their_own_order(posted: Posted) -> Non
         for owner, count in (("a", 5), ("b", 1), ("c", 2)):
             for number in range(count):
                 steps.perform(Task((owner, number), order.append, ((owner, number),), owner=owner))
-        steps.cancel(("a", 1))
+        steps.cancel("a", ("a", 1))
         gate.set()
         await posted.reach(8)
     assert [owner for owner, _ in order] == list("abccaaa")
@@ -460,9 +460,11 @@ async def test_threads_hand_back_in_batches(posted: Posted, monkeypatch: pytest.
             return batch
 
         monkeypatch.setattr(landed, "drain", counted_drain)
-        waited = threading.Event()
+        waited, together = threading.Event(), threading.Barrier(51)
         for key in range(50):
-            steps.perform(Task(key, add, (1, 2)))
+            steps.perform(Task(key, together.wait))
+        await until(lambda: together.n_waiting == 50)
+        together.wait()
         while len(landed._items) < 50:  # the loop is held up until all are back
             waited.wait(0.001)
         await posted.reach(50)
@@ -597,7 +599,7 @@ async def test_an_error_of_the_body_comes_out_as_it_is(posted: Posted) -> None:
 
 def test_a_stuck_thread_does_not_hold_up_the_end_of_the_program() -> None:
     program = """
-import anyio, threading
+import anyio, anyio.lowlevel, threading
 from continuum.engine.steps import Performer, Task
 from continuum.store.codec import Codec
 
@@ -608,7 +610,8 @@ async def main():
         threading.Event().wait()
     async with Performer(print, Codec(), concurrency=1) as steps:
         steps.perform(Task("a", hang))
-        begun.wait()
+        while not begun.is_set():
+            await anyio.lowlevel.checkpoint()
 
 anyio.run(main)
 print("ended")

@@ -424,7 +424,7 @@ def test_what_loads_no_more_is_refused() -> None:
 
 @pytest.mark.parametrize("value", [LOCK, b"x" * 20_000, Unloadable()], ids=["lock", "large", "unloadable"])
 def test_a_result_that_cannot_be_recorded_is_the_steps_error(value: object) -> None:
-    outcome = Codec(payload_limit=10_000).outcome(value, "the result of step 'a'")
+    outcome = Codec(payload_limit=10_000).outcome(value, "a")
     assert isinstance(outcome, Failure)
     assert isinstance(outcome.error, UnpicklableValue | PayloadTooLarge)
     assert str(outcome.error).startswith("the result of step 'a': ")

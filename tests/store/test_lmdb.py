@@ -199,7 +199,7 @@ def test_a_disk_that_says_full_after_the_fact_is_not_believed(
 def test_an_error_before_the_commit_is_no_unknown_outcome(store: LmdbStore, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = store._environment
     with monkeypatch.context() as broken:
-        broken.setattr(opened, "_lmdb", Failing(opened._lmdb, {"put": fault(lmdb.CorruptedError, -30796)}))
+        broken.setattr(opened, "_lmdb", Failing(opened._lmdb, {"cursor": fault(lmdb.CorruptedError, -30796)}))
         with pytest.raises(StoreError, match="damaged"):
             store.commit([put(b"k")])
     assert store.commit([put(b"k")]) == [True]

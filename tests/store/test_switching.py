@@ -62,6 +62,22 @@ def test_the_interpreter_switches_promptly_during_a_turn_and_as_usual_after_the_
     assert sys.getswitchinterval() == pytest.approx(usual)
 
 
+def test_others_keep_the_interpreter_for_longer_while_all_turns_are_at_the_disk() -> None:
+    usual, one, other = sys.getswitchinterval(), Turn(), Turn()
+    with one:
+        with other:
+            prompt = sys.getswitchinterval()
+            at_the_disk()
+            at_the_disk()
+            assert sys.getswitchinterval() == prompt
+            one.go_to_the_disk()
+            assert prompt < sys.getswitchinterval() < usual
+        assert prompt < sys.getswitchinterval() < usual
+        with other:
+            assert sys.getswitchinterval() == prompt
+    assert sys.getswitchinterval() == pytest.approx(usual)
+
+
 def test_at_the_disk_outside_of_a_turn_is_nothing() -> None:
     at_the_disk()
 
