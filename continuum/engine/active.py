@@ -425,6 +425,7 @@ class Active:
             if got_on or state.status is not Status.RUNNING or (state.rewind and self.changed):
                 crashes, mishaps = (0, 0) if got_on else (state.crashes, state.mishaps)
                 self._change(Status.RUNNING, now, crashes=crashes, mishaps=mishaps)
+            self._known_to_run = not (self.state.crashes or self.state.rewind)
         else:
             self._wait(now)
 
@@ -464,7 +465,7 @@ class Active:
         state = RunState(status, now, rewind=rewind, failed_at=failed_at, **changes)
         self._recorder.change(self.batch, self.record, self.state, state)
         self.state = state
-        self._known_to_run = status is Status.RUNNING and not state.crashes
+        self._known_to_run = False
 
 
 _OF_ATTEMPTS: Final = frozenset({Kind.SAVE, Kind.ATTEMPT})

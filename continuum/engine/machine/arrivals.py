@@ -1,6 +1,7 @@
 """What each event does to a machine: a function for each, and a table at the end.
 
-An event whose command has been completed or cancelled meanwhile does nothing.
+Each says whether the machine has settled down with that: then all fibers wait for the host. An event whose
+command has been completed or cancelled meanwhile does nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from continuum.engine.machine.requests import (
     StepWanted,
     TimerFired,
 )
+from continuum.engine.machine.straight import go_straight_on, is_straight
 from continuum.errors import Cancelled, EnsureTimeout, ReceiveTimeout
 from continuum.journal import Failure, Kind, Outcome, Status, Value
 
@@ -57,14 +59,17 @@ def load(machine: Machine, event: Started) -> None:
         machine.journal.take()
 
 
-def _step_done(machine: Machine, event: StepDone) -> None:
+def _step_done(machine: Machine, event: StepDone) -> bool:
     waiting, outcome = machine.waiting.get(event.position), event.outcome
     if waiting is None or type(waiting.command) is not Save:
-        return  # the result of a step that was cancelled
+        return False  # the result of a step that was cancelled
     if isinstance(outcome, Failure):
         attempt_failed(machine, waiting, outcome)
+    elif is_straight(machine):
+        return go_straight_on(machine, waiting, waiting.command, outcome)
     else:
         machine.complete_step(waiting, outcome, waiting.attempts + 1)
+    return False
 
 
 def _step_wanted(machine: Machine, event: StepWanted) -> None:
@@ -136,7 +141,7 @@ def _cancel_asked(machine: Machine, event: CancelAsked) -> None:
         settle(machine, Status.CANCELLED, Failure(Cancelled(event.reason)))
 
 
-EVENTS: Final[dict[type, Callable[[Machine, Any], None]]] = {
+EVENTS: Final[dict[type, Callable[[Machine, Any], bool | None]]] = {
     Started: _started,
     StepDone: _step_done,
     StepWanted: _step_wanted,

@@ -25,7 +25,10 @@ from continuum.journal import Entry, Failure, Kind, Outcome, Position, Value
 from continuum.place import place
 from continuum.workflow import Invocation
 
-__all__ = ["Fiber", "Fibers", "Waiting", "is_ours"]
+__all__ = ["ENDED", "Fiber", "Fibers", "Waiting", "is_ours"]
+
+ENDED: Final = object()
+"""In place of a command: there is none any more."""
 
 _PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 _COMMAND_CODE: Final = Command.__iter__.__code__
@@ -75,6 +78,12 @@ class Fiber:
         """Remember where it ended, and let go of its frame, which keeps those that ran it in memory."""
         if self.frame is not None:
             self.line, self.frame = self.frame.f_lineno, None
+
+    @property
+    def delegates_well(self) -> bool:
+        """Whether it delegates to nothing, or to what a result can be sent into."""
+        body: Any = self.body
+        return body.gi_yieldfrom is None or self.delegate() is None
 
     def delegate(self) -> object | None:
         """What the fiber delegates to by ``yield from`` though no result can be sent into it, such as a list."""
@@ -218,27 +227,36 @@ class Fibers:
     # A fiber goes on
 
     def _advance(self, fiber: Fiber, outcome: Outcome) -> None:
-        if not fiber.started and not self._start(fiber):
-            return None
-        while True:
-            try:
-                if isinstance(outcome, Value):
-                    command = fiber.body.send(outcome.value)
-                else:
-                    command = fiber.body.throw(outcome.error)
-            except StopIteration as stop:
-                return self._ended(fiber, _result(fiber, stop.value))
-            except BaseException as error:
-                if isinstance(error, KeyboardInterrupt) and not _is_of(outcome, error):
-                    raise  # meant for the host: the run goes on when the host does
-                return self._ended(fiber, Failure(error))
+        if fiber.started or self._start(fiber):
+            command = self.step(fiber, outcome)
+            if command is not ENDED:
+                self.take(fiber, command)
+
+    def step(self, fiber: Fiber, outcome: Outcome) -> Any:
+        """Let the code of a fiber run up to its next command, and give that; ENDED where there is none."""
+        try:
+            if isinstance(outcome, Value):
+                return fiber.body.send(outcome.value)
+            return fiber.body.throw(outcome.error)
+        except StopIteration as stop:
+            self._ended(fiber, _result(fiber, stop.value))
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) and not _is_of(outcome, error):
+                raise  # meant for the host: the run goes on when the host does
+            self._ended(fiber, Failure(error))
+        return ENDED
+
+    def take(self, fiber: Fiber, command: Any) -> None:
+        """Carry out a fiber's command, and those after it, up to one for which it has to wait."""
+        while command is not ENDED:
+            answer: Outcome | None
             if fiber.cancelled is not None:
-                outcome, fiber.cancelled = Failure(fiber.cancelled), None
-                continue
-            answer = self._owner.issue(fiber, command)
+                answer, fiber.cancelled = Failure(fiber.cancelled), None
+            else:
+                answer = self._owner.issue(fiber, command)
             if answer is None:
-                return None
-            outcome = answer
+                return
+            command = self.step(fiber, answer)
 
     def _start(self, fiber: Fiber) -> bool:
         """Take up the generator of a new fiber; False where it has ended with that."""

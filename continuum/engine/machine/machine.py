@@ -135,8 +135,8 @@ class Machine:
             return requests
         token = enter(self.context)
         try:
-            EVENTS[type(event)](self, event)
-            self.settle_down()
+            if not EVENTS[type(event)](self, event):
+                self.settle_down()
         except ReplayMismatch as error:
             self.finished = True
             return [Mismatch(error)]
