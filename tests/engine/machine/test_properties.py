@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Any
+from unittest.mock import patch
 
 from driver import Driver, choices
 from harness import Play
@@ -25,6 +26,7 @@ from programs import (
 )
 
 from continuum import Cancelled
+from continuum.engine.machine import arrivals
 from continuum.engine.machine.requests import Event, EventArrived, SlotGiven, StepWanted, TimerFired
 from continuum.journal import TAKES, Entry, Failure, Kind, Position, Status, Value
 
@@ -103,6 +105,24 @@ def test_every_cut_of_the_journal_leads_on_in_the_same_way(
         assert again.settled.status is play.settled.status
         assert told(again.settled.outcome) == told(play.settled.outcome)
         assert again.settled.failed_at == play.settled.failed_at
+
+
+@examples(300)
+@given(programs, workflows, st.booleans(), st.booleans(), deadlines, choices)
+def test_the_straight_way_leads_where_the_cycle_leads(
+    block: Block, code: Any, reverts: bool, cancels: bool, deadline: float | None, choices: bytes
+) -> None:
+    note(f"{block}")
+    play = Fed(code(block, reverts), timeout=deadline)
+    Driver(choices).drive(play, cancels=cancels)
+    with patch.object(arrivals, "is_straight", lambda machine: False):
+        again = Fed(code(block, reverts), timeout=deadline)
+        for event, now in play.fed[1:]:
+            again.now = now
+            again.feed(event)
+    assert [short(entry) for entry in again.journal] == [short(entry) for entry in play.journal]
+    assert again.stood == play.stood
+    assert again.ran == play.ran
 
 
 @examples(300)
