@@ -336,7 +336,7 @@ class Client:
     ) -> tuple[RunRecord, int | None]:
         workflow, now = self._known(invocation), self._clock()
         limit = workflow.timeout if timeout is None else nanoseconds(timeout, "timeout")
-        arguments = (invocation.args, dict(invocation.kwargs))
+        arguments = invocation.args, dict(invocation.kwargs)
         record = RunRecord(
             RunId(self.stamps.run_id() if run_id is None else check_id(run_id)),
             workflow.name,
@@ -346,13 +346,10 @@ class Client:
             self.stamps.seed(),
             check_priority(priority),
             None if limit is None else now + limit,
-            payload=self._encoded(workflow, arguments),
+            payload=self.ledger.codec.encode(arguments, f"the arguments of {workflow.name}"),
         )
         later = 0 if delay is None else nanoseconds(delay, "delay")
         return record, now + later if later else None
-
-    def _encoded(self, workflow: Workflow[..., Any], arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> bytes:
-        return self.ledger.codec.encode(arguments, f"the arguments of {workflow.name}")
 
     def _known(self, invocation: object) -> Workflow[..., Any]:
         workflow = check_invocation(invocation, "start").workflow
