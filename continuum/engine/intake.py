@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from continuum.engine.active import Active
 from continuum.engine.machine.groups import Body
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from continuum.engine.keeping.keeper import Keeper
 
 __all__ = ["Intake", "machine_of"]
+
+_FRESH: Final = Started(())
+"""How most runs begin: nothing is recorded of them, and nothing was sent to them."""
 
 
 def machine_of(
@@ -81,6 +84,8 @@ class Intake:
         active.retried = taken.state.rewind
         if failed_at is not None:
             self._retry(active, taken, failed_at, now)
+        elif not taken.journal and not taken.messages:
+            active.feed(_FRESH, now)
         elif (events := self._events(active, taken.messages)) is not None:
             active.feed(Started([entry for _, entry in taken.journal], events=events), now)
         if taken.messages:
