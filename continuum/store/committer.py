@@ -183,6 +183,7 @@ class Committer:
                 jobs.append(self._queue.get())
             ending = None in jobs
             self._round([job for job in jobs if job is not None])
+            del jobs  # which would stay in memory, with all that they are about, until something comes again
 
     def _round(self, jobs: list[Job[Any]]) -> None:
         while jobs:

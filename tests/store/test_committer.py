@@ -11,9 +11,10 @@ import sys
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
+from weakref import ref
 
 import pytest
-from hosts import TOO_LONG
+from hosts import TOO_LONG, eventually
 
 import continuum
 from continuum.errors import ViewLost
@@ -143,3 +144,17 @@ def test_plans_are_asked_again_when_the_view_was_lost_whatever_they_made_of_it(s
     assert asked == 3
     with store.view() as view:
         assert view.get(b"k") == b"right"
+
+
+def test_what_was_asked_is_not_kept_until_something_else_is() -> None:
+    def plan(view: View) -> tuple[Batch, None]:
+        return Batch(puts=[(b"k", b"v")]), None
+
+    delivered: SimpleQueue[list[Any]] = SimpleQueue()
+    committer = Committer(MemoryStore(), delivered.put)
+    committer.submit(Single(plan, lambda job: None))
+    delivered.get(timeout=TOO_LONG)
+    left = ref(plan)
+    del plan
+    eventually(lambda: left() is None)
+    committer.close()
