@@ -24,7 +24,7 @@ _USUAL: Final = frozenset({type(None), bool, int, float, str, bytes, tuple, list
 class Codec(Protocol):
     """What the performing of steps needs of a codec. Every outcome that it makes carries its payload."""
 
-    def outcome(self, value: Any, step: str) -> Outcome:
+    def result(self, value: Any, step: str) -> Outcome:
         """What the step of that name gave back, or the failure that says why it cannot be recorded."""
 
     def failure(self, error: BaseException) -> Failure:
@@ -43,7 +43,7 @@ def call(codec: Codec, name: str, fn: Callable[..., Any], args: tuple[Any, ...])
         value = fn(*args)
         if is_awaitable(value):
             raise _stray_awaitable(name, value)
-        return codec.outcome(value, name)
+        return codec.result(value, name)
     except BaseException as error:
         return codec.failure(error)
 

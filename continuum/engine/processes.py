@@ -152,7 +152,7 @@ class Processes:
             if failed:
                 return self._codec.failure(self._codec.decode_error(data))
             # Encoded again, since what went there by value has a name here.
-            return self._codec.outcome(self._codec.decode(data), name)
+            return self._codec.result(self._codec.decode(data), name)
         except BaseException as error:
             return self._codec.failure(error)
 

@@ -221,7 +221,7 @@ class Performer(Generic[T]):
                 task.awaitable = value
                 self._start_on_loop(task)
             else:
-                self._post(task, self._codec.outcome(value, task.name))
+                self._post(task, self._codec.result(value, task.name))
         finally:
             leave(token)
 
@@ -250,7 +250,7 @@ class Performer(Generic[T]):
             token = enter(task.context)
             try:
                 value = await (task.fn(*task.args) if task.awaitable is None else task.awaitable)
-                outcome = self._codec.outcome(value, task.name)
+                outcome = self._codec.result(value, task.name)
             except (KeyboardInterrupt, GeneratorExit):
                 raise
             except BaseException as error:

@@ -226,13 +226,17 @@ class Codec:
         keep_tracebacks(error, copy)
         return Failure(copy, payload)
 
-    def outcome(self, value: object, step: str) -> Outcome:
-        """What the step of that name gave back; the failure of recording it becomes the step's own."""
-        plain = self._plain(value)
-        if plain is not None:
-            return plain
+    def outcome(self, value: object, what: str) -> Outcome:
+        """The value, as :meth:`value` gives it; the failure of recording it becomes the command's own."""
+        return self._plain(value) or self._recorded(value, what)
+
+    def result(self, value: object, step: str) -> Outcome:
+        """The same for what the step of that name gave back."""
+        return self._plain(value) or self._recorded(value, f"the result of step {step!r}")
+
+    def _recorded(self, value: object, what: str) -> Outcome:
         try:
-            return self._value(value, f"the result of step {step!r}")
+            return self._value(value, what)
         except (UnpicklableValue, PayloadTooLarge) as error:
             return self.failure(error)
 

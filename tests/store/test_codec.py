@@ -424,7 +424,7 @@ def test_what_loads_no_more_is_refused() -> None:
 
 @pytest.mark.parametrize("value", [LOCK, b"x" * 20_000, Unloadable()], ids=["lock", "large", "unloadable"])
 def test_a_result_that_cannot_be_recorded_is_the_steps_error(value: object) -> None:
-    outcome = Codec(payload_limit=10_000).outcome(value, "a")
+    outcome = Codec(payload_limit=10_000).result(value, "a")
     assert isinstance(outcome, Failure)
     assert isinstance(outcome.error, UnpicklableValue | PayloadTooLarge)
     assert str(outcome.error).startswith("the result of step 'a': ")
@@ -433,7 +433,7 @@ def test_a_result_that_cannot_be_recorded_is_the_steps_error(value: object) -> N
 
 
 def test_an_outcome_that_can_be_recorded_is_a_value() -> None:
-    assert CODEC.outcome([1], "result") == CODEC.value([1], "result")
+    assert CODEC.outcome([1], "result") == CODEC.result([1], "a") == CODEC.value([1], "result")
 
 
 def test_the_errors_of_loading_come_out_as_they_are() -> None:
