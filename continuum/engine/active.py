@@ -208,10 +208,10 @@ class Active:
             gather = _GATHER.get(type(request))
             if gather is None:
                 self._effects.append(request)
-                continue
-            gather(self, request)
-            if self.ended:
-                return
+            else:
+                gather(self, request)
+                if self.ended:
+                    return
 
     def carries(self, workflow: Workflow[..., Any]) -> bool:
         """Whether what the run starts or goes on as has to carry its code: no other worker would know it."""

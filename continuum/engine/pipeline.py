@@ -33,21 +33,23 @@ Closed = tuple[Active, list[Effect], bool]
 class Pipeline:
     """What the runs of one worker have gathered, on its way. All methods are for the loop's thread.
 
-    ``fence()`` is the check that the worker's tenure goes on, under which it has claimed all its runs.
-    ``close(active, added)`` adds to that list what a run adds to its journal, or gives its next batch, and the effects
-    behind it. ``perform(active, effects, last)`` lets these happen; ``refused(active)`` is told of a run for which
-    nothing was applied.
+    ``clock()`` gives nanoseconds since the epoch, ``fence()`` the check that the worker's tenure goes on, under which
+    it has claimed all its runs. ``close(active, added, now)`` adds to that list what a run adds to its journal, or
+    gives its next batch, and the effects behind it. ``perform(active, effects, last)`` lets these happen;
+    ``refused(active)`` is told of a run for which nothing was applied.
     """
 
     def __init__(
         self,
         committer: Committer,
+        clock: Callable[[], int],
         fence: Callable[[], tuple[bytes, bytes]],
-        close: Callable[[Active, list[Pair]], tuple[Batch | None, list[Effect]]],
+        close: Callable[[Active, list[Pair], int], tuple[Batch | None, list[Effect]]],
         perform: Callable[[Active, list[Effect], bool], None],
         refused: Callable[[Active], None],
     ) -> None:
         self._committer = committer
+        self._clock = clock
         self._fence = fence
         self._close = close
         self._perform = perform
@@ -80,13 +82,13 @@ class Pipeline:
     def commit(self) -> None:
         """Send off what the touched runs have gathered, unless a commit is under way."""
         while self.touched and not self.committing:
-            touched, self.touched = self.touched, {}
+            touched, self.touched, now = self.touched, {}, self._clock()
             added: list[Pair] = []
             together: list[Closed] = []
             batches: list[Batch] = []
             apart: list[Closed] = []  # those of the batches
             for active in touched.values():
-                batch, effects = self._close(active, added)
+                batch, effects = self._close(active, added, now)
                 if batch is None:
                     together.append((active, effects, active.ended))
                 else:

@@ -119,7 +119,7 @@ class Scheduler:
         self._lookout = Lookout(self, self._worklist, self.lease)
         self._intake = Intake(registry, recorder, self.keeping)
         self._effects = Effects(self)
-        self._pipeline = Pipeline(committer, self._fence, self._close, self._perform, self._lose)
+        self._pipeline = Pipeline(committer, clock, self._fence, self._close, self._perform, self._lose)
         self.touch = self._pipeline.touch
         """Close that run's batch soon, and perform what is behind it."""
         self._settled = settled
@@ -385,14 +385,14 @@ class Scheduler:
             self.mailbox.wake()
 
     def _feed_next(self) -> None:
-        landed, now = self._landed, self.clock()
+        landed, touch, now = self._landed, self.touch, self.clock()
         for _ in range(min(SLICE, len(landed))):
             attempt, outcome = landed.popleft()
             active, position = attempt.owner, attempt.key
             if not active.ended:
                 active.in_flight.discard(position)
                 active.feed(StepDone(position, outcome), now)
-                self.touch(active)
+                touch(active)
 
     def _fire_timers(self) -> None:
         now = self.clock()
@@ -414,8 +414,7 @@ class Scheduler:
     def _fence(self) -> tuple[bytes, bytes]:
         return self.lease.tenure.entry
 
-    def _close(self, active: Active, added: list[Pair]) -> tuple[Batch | None, list[Effect]]:
-        now = self.clock()
+    def _close(self, active: Active, added: list[Pair], now: int) -> tuple[Batch | None, list[Effect]]:
         if active.number >= active.keep_at:
             self.keeping.attend(active, now)
         closed = active.close(now, added)
