@@ -131,11 +131,15 @@ class Performer(Generic[T]):
 
     def perform(self, task: T) -> None:
         """Start the task, or queue it if `concurrency` steps are in flight."""
-        if self._in_flight < self._concurrency and self._taking:  # then none is in line
-            self._take_off(task)
-        else:
+        if self._in_flight >= self._concurrency or not self._taking:  # else none is in line
             self._keep_in_hand(task)
             self._queue.add(task.owner, task)
+        elif task.executor == "inline":
+            self._run_inline(task)
+        elif task.executor is None and is_async(task.fn):
+            self._start_on_loop(task)
+        else:
+            self._start_on_thread(task)
 
     def cancel(self, owner: Hashable, key: Hashable) -> None:
         """Stop that step as far as it can be stopped. Its outcome is never posted."""
@@ -175,15 +179,7 @@ class Performer(Generic[T]):
             task = self._queue.take()
             if not task.over:
                 del self._in_hand[task.owner, task.key]
-                self._take_off(task)
-
-    def _take_off(self, task: T) -> None:
-        if task.executor == "inline":
-            self._run_inline(task)
-        elif task.executor is None and is_async(task.fn):
-            self._start_on_loop(task)
-        else:
-            self._start_on_thread(task)
+                self.perform(task)
 
     def _keep_in_hand(self, task: T) -> None:
         """Have it found by who wants to cancel it; nobody can while an inline step runs."""

@@ -211,10 +211,18 @@ class Codec:
 
     def _plain(self, value: object) -> Value | None:
         """The same for what is built in, as most results are: this is done for every step."""
+        fixed = type(value) in ATOMS
+        if type(value) is dict:
+            value = value.copy()  # what is in it now is both recorded and seen, whoever goes on changing it
+            for each in value.values():
+                if type(each) not in ATOMS:
+                    break
+            else:  # nor can its keys be changed, being built in
+                fixed = True
         data = dump_plain(value)
         if data is None or len(data) >= self.payload_limit:
             return None
-        return Value(value if type(value) in ATOMS else pickle.loads(data), PLAIN_VALUE + data)
+        return Value(value if fixed else pickle.loads(data), PLAIN_VALUE + data)
 
     def _value(self, value: object, what: str) -> Value:
         payload = self.encode(value, what)

@@ -432,6 +432,28 @@ def test_a_result_that_cannot_be_recorded_is_the_steps_error(value: object) -> N
     assert type(CODEC.decode_error(outcome.data)) is type(outcome.error)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [{}, {"a": 1, "b": None}, {(1, "x"): b"y"}, {"a": 1, "b": ["c", {"d": 2}]}, {"a": (1, [2])}, [1], {1, 2}],
+    ids=repr,
+)
+def test_a_result_is_seen_as_a_copy_that_shares_nothing_that_can_be_changed(value: Any) -> None:
+    result = CODEC.result(value, "a")
+    assert isinstance(result, Value)
+    assert result.data is not None
+    assert result.value == value == CODEC.decode(result.data)
+    assert changeable(result.value).isdisjoint(changeable(value))
+
+
+def changeable(value: Any) -> set[int]:
+    """The identities of what can be changed in a value."""
+    if not isinstance(value, dict | list | set | tuple):
+        return set()
+    parts = value.values() if isinstance(value, dict) else value
+    mine = set() if isinstance(value, tuple) else {id(value)}
+    return mine.union(*map(changeable, parts))
+
+
 def test_an_outcome_that_can_be_recorded_is_a_value() -> None:
     assert CODEC.outcome([1], "result") == CODEC.result([1], "a") == CODEC.value([1], "result")
 
