@@ -65,6 +65,8 @@ class Machine:
 
     __slots__ = (
         "__weakref__",
+        "_inbox",
+        "_predicates",
         "_seed",
         "compensates",
         "context",
@@ -75,10 +77,9 @@ class Machine:
         "family",
         "fibers",
         "finished",
-        "inbox",
         "journal",
         "patches",
-        "predicates",
+        "reacts",
         "root",
         "run_id",
         "state",
@@ -118,13 +119,28 @@ class Machine:
         self.unasked: list[Waiting] = []  # what has been issued since the host was last asked
         self.stopping: str | None = None  # the name of the cancel entry, once there is one
         self.stop_reason: str | None = None  # which that entry tells
-        self.inbox = Inbox()
-        self.predicates = Predicates()
+        self.reacts = False  # there may be events that someone takes, or conditions to look at
+        self._inbox: Inbox | None = None  # most runs need neither
+        self._predicates: Predicates | None = None
         self.undo = UndoStack()
         self.failures = Failures()
         self.patches: dict[str, bool] = {}
         self.state: dict[str, Any] = {}  # what the run has published
         self.dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
+
+    @property
+    def inbox(self) -> Inbox:
+        """The events that have come, and who takes them; made when it is first asked for."""
+        if self._inbox is None:
+            self._inbox, self.reacts = Inbox(), True
+        return self._inbox
+
+    @property
+    def predicates(self) -> Predicates:
+        """The conditions that fibers wait for; made when they are first asked for."""
+        if self._predicates is None:
+            self._predicates, self.reacts = Predicates(), True
+        return self._predicates
 
     def feed(self, event: Event, now: int) -> list[Request]:
         """Take one event in, at the time `now` (nanoseconds since the epoch), and give what follows."""
@@ -185,7 +201,7 @@ class Machine:
     def settle_down(self) -> None:
         """Go round until every fiber waits for the host, which has been asked."""
         while True:
-            if self.fibers.run():
+            if self.fibers.run() and self.reacts:
                 self.predicates.stale = True
             if self.fibers.ended is not None:
                 outcome, self.fibers.ended = self.fibers.ended, None
@@ -193,7 +209,7 @@ class Machine:
             elif not self.journal.live:
                 self.replay()
             elif self.finished or not (
-                ((self.inbox.ready or self.predicates.waiting) and self._react())
+                (self.reacts and (self.inbox.ready or self.predicates.waiting) and self._react())
                 or (self.journal.recall is not None and self._recall())
                 or self._ask()
             ):

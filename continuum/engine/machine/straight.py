@@ -21,9 +21,9 @@ __all__ = ["go_straight_on", "is_straight"]
 
 def is_straight(machine: Machine) -> bool:
     """Whether the run waits for one command, and nothing but that can let it go on."""
-    journal, inbox = machine.journal, machine.inbox
+    journal = machine.journal
     alone = len(machine.waiting) == 1 and journal.live and journal.recall is None
-    return alone and not (inbox.ready or machine.predicates.waiting)
+    return alone and not (machine.reacts and (machine.inbox.ready or machine.predicates.waiting))
 
 
 def go_straight_on(machine: Machine, waiting: Waiting, step: Save[Any], outcome: Value) -> bool:
