@@ -139,7 +139,7 @@ class Active:
         self.idle_since: int | None = None
         self._recorder = recorder
         self.fence = keys.claim(record.id), claim
-        """The check of every batch for the run: it does nothing unless the run is held by this claim."""
+        """The check of every batch of the run's own: it does nothing unless the run is held by this claim."""
         self._added: list[Pair] = []  # to its journal, as long as nothing else is to be changed
         self._batch: Batch | None = None  # all that is to be changed, otherwise
         self._effects: list[Effect] = []
