@@ -107,7 +107,6 @@ class Scheduler:
         self.performer: Performer[Attempt] = Performer(self._step_landed, ledger.codec, concurrency=concurrency)
         self.timers: Timers[Timer] = Timers()
         self._registry = registry
-        self._queues = queues
         self._takes_carried = carried
         recorder = Recorder(ledger, stamps, self._bound_of)
         self._worklist = Worklist(ledger, stamps, queues, self._works_on, self._bound_of, self._load)
@@ -218,11 +217,11 @@ class Scheduler:
 
         :meth:`begin` is to be called for it once it has been started, or could not be.
         """
-        workflow, tenure = self._registry.get(record.workflow), self.lease.tenure
-        if workflow is None or workflow.version != record.version or record.queue not in self._queues:
-            return None
+        tenure = self.lease.tenure
         full = len(self._line) + self._reserved >= LINE or self._draining or self._lookout.crowded
-        if full or not tenure.enlisted or workflow.limit is not None:
+        if full or not tenure.enlisted or self._bound_of(record.workflow) is not None:
+            return None
+        if not self._worklist.takes(record):
             return None
         self._reserved += 1
         return tenure.claim()
