@@ -28,11 +28,12 @@ from continuum.engine.machine.requests import (
     SendEvent,
     Settle,
     StartChild,
+    StepDone,
     TakeSlot,
 )
 from continuum.engine.sharing import PartOver, Shares
 from continuum.errors import UsageError
-from continuum.journal import TAKES, Entry, Failure, Kind, Position, RunId, Status, record
+from continuum.journal import TAKES, Entry, Failure, Kind, Outcome, Position, RunId, Status, record
 from continuum.store import keys
 from continuum.store.calls import InHand
 from continuum.store.carried import Carried, pack
@@ -48,7 +49,7 @@ from continuum.workflow import Workflow
 if TYPE_CHECKING:
     from continuum.engine.keeping.upkeep import Upkeep
 
-__all__ = ["NEVER", "Active", "Effect", "Left", "Pair"]
+__all__ = ["NEVER", "Active", "Effect", "Left", "Pair", "Passed"]
 
 logger = logging.getLogger("continuum.engine")
 
@@ -65,6 +66,9 @@ class Left:
 
 Pair: TypeAlias = tuple[bytes, bytes]
 """A key and a value, for the store."""
+
+Passed: TypeAlias = tuple[Pair, RunStep]
+"""A run goes straight on: what is added to its journal, and the step to be run once that is committed."""
 
 Effect: TypeAlias = Request | PartOver | SlotFreed | Left
 """What is done once the batch is committed."""
@@ -85,6 +89,7 @@ class Active:
         "_numbered_from",
         "_opening",
         "_recorder",
+        "_straight",
         "anchored",
         "blocked",
         "carried",
@@ -147,6 +152,7 @@ class Active:
         self._code: bytes | None = None  # that it carries as such, if it is something else
         self._limited = False  # as such it has to wait for its turn
         self._known_to_run = False  # its state says so, and that nothing has gone wrong
+        self._straight = False  # that is so, nothing of it waits to be committed, and it looks after nothing else
 
     @property
     def busy(self) -> bool:
@@ -174,6 +180,7 @@ class Active:
         if self._batch is None:
             self._batch = Batch([self.fence], self._added, [])
             self._added = []
+            self._straight = False
         return self._batch
 
     def knows(self, number: int) -> bool:
@@ -204,6 +211,7 @@ class Active:
 
     def gather(self, requests: Sequence[Request]) -> None:
         """Gather what the machine asks for."""
+        self._straight = False
         for request in requests:
             gather = _GATHER.get(type(request))
             if gather is None:
@@ -212,6 +220,37 @@ class Active:
                 gather(self, request)
                 if self.ended:
                     return
+
+    def step_done(self, position: Position, outcome: Outcome, now: int) -> Passed | None:
+        """Feed what a step gave, and gather what comes of it; what a run gives that goes straight on is given back."""
+        in_flight = self.in_flight
+        in_flight.discard(position)
+        try:
+            requests = self.machine.feed(StepDone(position, outcome), now)
+            if type(requests) is tuple and self._straight and not in_flight and self.number < self.keep_at:
+                return self._pass_on(*requests)
+        except Exception as error:
+            self.fault(error)
+        else:
+            self.gather(requests)
+        return None
+
+    def _pass_on(self, entry: Entry, step: RunStep) -> Passed | None:
+        try:
+            line = self._recorder.line(self.id, self.number, entry)
+        except UsageError:
+            self.gather((entry, step))  # which sees to that
+            return None
+        self.number += 1
+        if entry.key:
+            self.keyed = True
+        self.in_flight.add(step.position)
+        return line, step
+
+    def gather_again(self, line: Pair, step: RunStep) -> None:
+        """Take back what :meth:`step_done` gave, as something else is to be committed along with it."""
+        (self._added if self._batch is None else self._batch.puts).insert(0, line)
+        self._effects.insert(0, step)
 
     def carries(self, workflow: Workflow[..., Any]) -> bool:
         """Whether what the run starts or goes on as has to carry its code: no other worker would know it."""
@@ -383,6 +422,8 @@ class Active:
             added += self._added
             self._added.clear()
         effects, self._effects = self._effects, []
+        looks_after = self.shares is not None or self.slots is not None or bool(self.sent)
+        self._straight = bool(self._known_to_run and self.in_flight) and not (self.ended or looks_after)
         return batch, effects
 
     def release(self, now: int) -> None:

@@ -84,10 +84,11 @@ class Effects:
 
     # Steps and timers
 
-    def _run_step(self, active: Active, request: RunStep) -> None:
+    def run_step(self, active: Active, request: RunStep) -> None:
+        """Begin a step of a run."""
         position, command = request.position, request.command
         if position not in active.in_flight:
-            return  # cancelled before it began
+            return  # cancelled before it began, or the run is lost
         options = command.options
         timeout = None if options.timeout is None else options.timeout / NANOSECONDS
         attempt = Attempt(position, command.fn, command.args, options.executor, timeout, command.name, active)
@@ -229,7 +230,7 @@ def _tells(child: RunRecord, parent: RunRecord, position: Position) -> bool:
 
 
 _ROWS: Final[dict[type, Callable[[Effects, Active, Any], None]]] = {
-    RunStep: Effects._run_step,
+    RunStep: Effects.run_step,
     LookUp: Effects._look_up,
     PartOver: Effects._part_over,
     TakeSlot: Effects._take_slot,

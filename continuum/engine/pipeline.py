@@ -6,7 +6,8 @@ batch that led to them.
 
 Most runs only add to their journals. That goes as one batch, for which it is enough that the worker's tenure goes
 on: as long as it does nobody takes a run from it. What else is to be changed for a run is a batch of its own, which
-checks the claim.
+checks the claim. A run that goes straight on from one step to the next need not even be closed: the line of its
+journal and the step are all that there is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from functools import partial
 from typing import Final
 
 from continuum.engine.active import Active, Effect, Pair
+from continuum.engine.machine.requests import RunStep
 from continuum.journal import RunId
 from continuum.store.committer import Committer, Prepared
 from continuum.store.protocol import Batch
@@ -29,14 +31,18 @@ GIVE_WAY: Final = 0.001
 Closed = tuple[Active, list[Effect], bool]
 """A run, the effects that are due once its batch is committed, and whether this batch is its last."""
 
+Straight = tuple[Active, RunStep]
+"""A run that goes straight on, and the step that is due."""
+
 
 class Pipeline:
     """What the runs of one worker have gathered, on its way. All methods are for the loop's thread.
 
     ``clock()`` gives nanoseconds since the epoch, ``fence()`` the check that the worker's tenure goes on, under which
     it has claimed all its runs. ``close(active, added, now)`` adds to that list what a run adds to its journal, or
-    gives its next batch, and the effects behind it. ``perform(active, effects, last)`` lets these happen;
-    ``refused(active)`` is told of a run for which nothing was applied.
+    gives its next batch, and the effects behind it. ``perform(active, effects, last)`` lets these happen, and
+    ``begin(active, step)`` the step of a run that goes straight on; ``refused(active)`` is told of a run for which
+    nothing was applied.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class Pipeline:
         fence: Callable[[], tuple[bytes, bytes]],
         close: Callable[[Active, list[Pair], int], tuple[Batch | None, list[Effect]]],
         perform: Callable[[Active, list[Effect], bool], None],
+        begin: Callable[[Active, RunStep], None],
         refused: Callable[[Active], None],
     ) -> None:
         self._committer = committer
@@ -53,8 +60,11 @@ class Pipeline:
         self._fence = fence
         self._close = close
         self._perform = perform
+        self._begin = begin
         self._refused = refused
-        self._durable: deque[Closed] = deque()  # what was committed, and is to be performed
+        self._durable: deque[Closed | Straight] = deque()  # what was committed, and is to be performed
+        self._lines: dict[Active, Pair] = {}  # of the journals of runs that go straight on
+        self._steps: dict[Active, RunStep] = {}  # of the same runs
         self.touched: dict[RunId, Active] = {}
         """The runs that have something to commit or to perform."""
         self.committing = False
@@ -68,37 +78,42 @@ class Pipeline:
     @property
     def at_work(self) -> bool:
         """Whether anything is on its way."""
-        return self.committing or bool(self.touched or self._durable)
+        return self.committing or bool(self.touched or self._lines or self._durable)
 
     def touch(self, active: Active) -> None:
         """Close the run's batch soon, and perform what is behind it."""
         self.touched[active.id] = active
 
+    def go_straight_on(self, active: Active, line: Pair, step: RunStep) -> None:
+        """Add that to a run's journal soon, and begin the step behind it."""
+        self._lines[active] = line
+        self._steps[active] = step
+
     def forget(self, active: Active) -> None:
         """Let a run be that is lost. One of that id may have been taken up again meanwhile."""
+        if active in self._lines:
+            del self._lines[active], self._steps[active]
         if self.touched.get(active.id) is active:
             del self.touched[active.id]
 
     def commit(self) -> None:
-        """Send off what the touched runs have gathered, unless a commit is under way."""
-        while self.touched and not self.committing:
-            touched, self.touched, now = self.touched, {}, self._clock()
+        """Send off what the runs have gathered, unless a commit is under way."""
+        while (self.touched or self._lines) and not self.committing:
             added: list[Pair] = []
             together: list[Closed] = []
             batches: list[Batch] = []
             apart: list[Closed] = []  # those of the batches
-            for active in touched.values():
-                batch, effects = self._close(active, added, now)
-                if batch is None:
-                    together.append((active, effects, active.ended))
-                else:
-                    batches.append(batch)
-                    apart.append((active, effects, active.ended))
+            if self.touched:
+                self._close_touched(added, together, batches, apart)
+            added += self._lines.values()
+            straight: list[Straight] = list(self._steps.items())
+            self._lines.clear()
+            self._steps.clear()
             if added:
                 batches.append(Batch([self._fence()], added))
             if batches:
                 self.committing = True
-                job = Prepared(batches, partial(self._committed, apart, together))
+                job = Prepared(batches, partial(self._committed, apart, [*together, *straight]))
                 self._committer.submit(job, give_way=GIVE_WAY)
             else:
                 for each in together:
@@ -106,11 +121,29 @@ class Pipeline:
 
     def perform(self, most: int) -> None:
         """Let that many runs' effects happen whose batches are durable."""
-        durable, perform = self._durable, self._perform
+        durable, begin = self._durable, self._begin
         for _ in range(min(most, len(durable))):
-            perform(*durable.popleft())
+            due = durable.popleft()
+            if len(due) == 2:
+                begin(*due)
+            else:
+                self._perform(*due)
 
-    def _committed(self, apart: list[Closed], together: list[Closed], job: Prepared) -> None:
+    def _close_touched(
+        self, added: list[Pair], together: list[Closed], batches: list[Batch], apart: list[Closed]
+    ) -> None:
+        touched, self.touched, now = self.touched, {}, self._clock()
+        for active in touched.values():
+            if active in self._lines:  # something else has come up
+                active.gather_again(self._lines.pop(active), self._steps.pop(active))
+            batch, effects = self._close(active, added, now)
+            if batch is None:
+                together.append((active, effects, active.ended))
+            else:
+                batches.append(batch)
+                apart.append((active, effects, active.ended))
+
+    def _committed(self, apart: list[Closed], together: list[Closed | Straight], job: Prepared) -> None:
         self.committing = False
         if job.error is not None:
             raise job.error
@@ -123,7 +156,7 @@ class Pipeline:
         self._durable += together
         self.commit()
 
-    def _stands(self, closed: Closed, applied: bool) -> bool:
+    def _stands(self, closed: Closed | Straight, applied: bool) -> bool:
         """Tell of a run for which nothing was applied, before anything more is committed for it."""
         if not applied:
             self._refused(closed[0])

@@ -22,7 +22,7 @@ from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
 from continuum.engine.lease import Lease, Registration
 from continuum.engine.lookout import Lookout
-from continuum.engine.machine.requests import Event, LookUp, StepDone, TakeSlot, TimerFired
+from continuum.engine.machine.requests import Event, LookUp, TakeSlot, TimerFired
 from continuum.engine.pipeline import Pipeline
 from continuum.engine.steps import Performer
 from continuum.engine.sweeper import Sweeper
@@ -118,7 +118,8 @@ class Scheduler:
         self._lookout = Lookout(self, self._worklist, self.lease)
         self._intake = Intake(registry, recorder, self.keeping)
         self._effects = Effects(self)
-        self._pipeline = Pipeline(committer, clock, self._fence, self._close, self._perform, self._lose)
+        run_step = self._effects.run_step
+        self._pipeline = Pipeline(committer, clock, self._fence, self._close, self._perform, run_step, self._lose)
         self.touch = self._pipeline.touch
         """Close that run's batch soon, and perform what is behind it."""
         self._settled = settled
@@ -379,19 +380,21 @@ class Scheduler:
         self.touch(active)
 
     def _step_landed(self, attempt: Attempt, outcome: Outcome) -> None:
-        self._landed.append((attempt, outcome))
-        if len(self._landed) == 1:
+        if not self._landed:
             self.mailbox.wake()
+        self._landed.append((attempt, outcome))
 
     def _feed_next(self) -> None:
-        landed, touch, now = self._landed, self.touch, self.clock()
+        landed, touch, go_straight_on, now = self._landed, self.touch, self._pipeline.go_straight_on, self.clock()
         for _ in range(min(SLICE, len(landed))):
             attempt, outcome = landed.popleft()
-            active, position = attempt.owner, attempt.key
+            active = attempt.owner
             if not active.ended:
-                active.in_flight.discard(position)
-                active.feed(StepDone(position, outcome), now)
-                touch(active)
+                passed = active.step_done(attempt.key, outcome, now)
+                if passed is None:
+                    touch(active)
+                else:
+                    go_straight_on(active, *passed)
 
     def _fire_timers(self) -> None:
         now = self.clock()
@@ -483,6 +486,7 @@ class Scheduler:
             logger.error("run %s is blocked: %s", active.id, active.blocked, extra={"run_id": active.id})
         for position in active.in_flight:
             self.performer.cancel(active, position)
+        active.in_flight.clear()
         active.discard()
         self.keeping.forget(active)
         self._memory.discard(active)

@@ -211,14 +211,16 @@ class Codec:
 
     def _plain(self, value: object) -> Value | None:
         """The same for what is built in, as most results are: this is done for every step."""
-        fixed = type(value) in ATOMS
         if type(value) is dict:
             value = value.copy()  # what is in it now is both recorded and seen, whoever goes on changing it
             for each in value.values():
                 if type(each) not in ATOMS:
+                    fixed = False
                     break
             else:  # nor can its keys be changed, being built in
                 fixed = True
+        else:
+            fixed = type(value) in ATOMS
         data = dump_plain(value)
         if data is None or len(data) >= self.payload_limit:
             return None
@@ -264,18 +266,12 @@ class Codec:
         if entry.key:
             key = entry.key.encode("utf-8", "surrogatepass")
             version, payload = KEYED, LENGTH.pack(len(key)) + key + payload
-        pack = _pack_shallow if len(position) == 1 else _head(len(position)).pack
-        head = pack(
-            version,
-            KIND_NUMBERS[entry.kind._value_],
-            form,
-            entry.at,
-            entry.attempts,
-            entry.ref,
-            len(position),
-            len(name),
-            *position,
-        )
+        kind, at, attempts, ref = KIND_NUMBERS[entry.kind._value_], entry.at, entry.attempts, entry.ref
+        if len(position) == 1:  # a command that is in no branch; to unpack the position costs half as much again
+            head = _pack_shallow(version, kind, form, at, attempts, ref, 1, len(name), position[0])
+        else:
+            pack = _head(len(position)).pack
+            head = pack(version, kind, form, at, attempts, ref, len(position), len(name), *position)
         return head + name + payload
 
     def decode_entry(self, data: bytes, *, load: bool = True) -> Entry:

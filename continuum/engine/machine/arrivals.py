@@ -1,7 +1,7 @@
 """What each event does to a machine: a function for each, and a table at the end.
 
-Each says whether the machine has settled down with that: then all fibers wait for the host. An event whose
-command has been completed or cancelled meanwhile does nothing.
+After it the machine is to settle down, unless the run has gone straight on from one step to the next: then that is
+given back. An event whose command has been completed or cancelled meanwhile does nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from continuum.commands import MISSING, Ensure, Receive, Save, Sleep
-from continuum.engine.machine.attempts import attempt_failed, begin_attempts, next_attempt, slot_given
+from continuum.engine.machine.attempts import begin_attempts, next_attempt, slot_given
 from continuum.engine.machine.ending import DEADLINE, settle, stop
 from continuum.engine.machine.outcome import NOTHING
 from continuum.engine.machine.recording import recorded
@@ -27,7 +27,7 @@ from continuum.engine.machine.requests import (
     StepWanted,
     TimerFired,
 )
-from continuum.engine.machine.straight import go_straight_on, is_straight
+from continuum.engine.machine.straight import Straight, step_done
 from continuum.errors import Cancelled, EnsureTimeout, ReceiveTimeout
 from continuum.journal import Failure, Kind, Outcome, Status, Value
 
@@ -57,19 +57,6 @@ def load(machine: Machine, event: Started) -> None:
         assert isinstance(first.outcome, Value)
         machine.state = first.outcome.value
         machine.journal.take()
-
-
-def _step_done(machine: Machine, event: StepDone) -> bool:
-    waiting, outcome = machine.waiting.get(event.position), event.outcome
-    if waiting is None or type(waiting.command) is not Save:
-        return False  # the result of a step that was cancelled
-    if isinstance(outcome, Failure):
-        attempt_failed(machine, waiting, outcome)
-    elif is_straight(machine):
-        return go_straight_on(machine, waiting, waiting.command, outcome)
-    else:
-        machine.complete_step(waiting, outcome, waiting.attempts + 1)
-    return False
 
 
 def _step_wanted(machine: Machine, event: StepWanted) -> None:
@@ -141,9 +128,9 @@ def _cancel_asked(machine: Machine, event: CancelAsked) -> None:
         settle(machine, Status.CANCELLED, Failure(Cancelled(event.reason)))
 
 
-EVENTS: Final[dict[type, Callable[[Machine, Any], bool | None]]] = {
+EVENTS: Final[dict[type, Callable[[Machine, Any], Straight | None]]] = {
     Started: _started,
-    StepDone: _step_done,
+    StepDone: step_done,
     StepWanted: _step_wanted,
     StepKnown: _step_known,
     SlotGiven: _slot_given,

@@ -43,6 +43,7 @@ from continuum.engine.machine.requests import (
     Request,
     WakeAt,
 )
+from continuum.engine.machine.straight import Straight
 from continuum.engine.machine.teaching import explain_bad_command, explain_bad_delegate, holds
 from continuum.engine.machine.undo import REVERTS, UndoStack
 from continuum.engine.machine.vocabulary import ASK, BEGIN, child_id
@@ -142,8 +143,11 @@ class Machine:
             self._predicates, self.reacts = Predicates(), True
         return self._predicates
 
-    def feed(self, event: Event, now: int) -> list[Request]:
-        """Take one event in, at the time `now` (nanoseconds since the epoch), and give what follows."""
+    def feed(self, event: Event, now: int) -> list[Request] | Straight:
+        """Take one event in, at the time `now` (nanoseconds since the epoch), and give what follows.
+
+        What a run gives that has gone straight on from one step to the next is told by its type.
+        """
         requests: list[Request] = []
         self.journal.requests = requests
         self.journal.now = now
@@ -151,8 +155,10 @@ class Machine:
             return requests
         token = enter(self.context)
         try:
-            if not EVENTS[type(event)](self, event):
-                self.settle_down()
+            straight = EVENTS[type(event)](self, event)
+            if straight is not None:
+                return straight
+            self.settle_down()
         except ReplayMismatch as error:
             self.finished = True
             return [Mismatch(error)]

@@ -24,7 +24,7 @@ __all__ = ["retry"]
 
 def retry(
     make: Callable[[], Machine], entries: Sequence[Entry], failed_at: Position, now: int
-) -> tuple[Machine, Sequence[Entry], list[Request]]:
+) -> tuple[Machine, Sequence[Entry], Sequence[Request]]:
     """The machine, those of the entries that it has replayed, and what it asks for.
 
     A child that was cancelled with its parent, and is to go on with that, has failed at ``()``.

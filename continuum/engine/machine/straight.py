@@ -1,40 +1,54 @@
-"""The straight way: a run waits for one step and for nothing else, its result comes, and the code goes on to the next.
+"""A step is done: the straight way for a run that waits for this step and for nothing else.
 
-That is most of what most runs do. It leads to where the cycle of the machine leads, in half the time, as there is
-nobody else to be looked after: no other fiber, no event, no condition, nothing to replay.
+That is most of what most runs do: the result comes, and the code goes on to the next step. It leads to where the
+cycle of the machine leads, in half the time, as there is nobody else to be looked after: no other fiber, no event,
+no condition, nothing to replay.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from continuum.commands import Save
+from continuum.engine.machine.attempts import attempt_failed
 from continuum.engine.machine.fibers import Waiting
-from continuum.engine.machine.requests import RunStep
-from continuum.journal import Entry, Value
+from continuum.engine.machine.requests import RunStep, StepDone
+from continuum.journal import Entry, Failure, Value
 
 if TYPE_CHECKING:
     from continuum.engine.machine.machine import Machine
 
-__all__ = ["go_straight_on", "is_straight"]
+__all__ = ["Straight", "step_done"]
+
+Straight: TypeAlias = tuple[Entry, RunStep]
+"""What a step gave, to be recorded, and the step that follows."""
 
 
-def is_straight(machine: Machine) -> bool:
-    """Whether the run waits for one command, and nothing but that can let it go on."""
-    journal = machine.journal
-    alone = len(machine.waiting) == 1 and journal.live and journal.recall is None
-    return alone and not (machine.reacts and (machine.inbox.ready or machine.predicates.waiting))
+def step_done(machine: Machine, event: StepDone) -> Straight | None:
+    """Let the run go on with what its step gave; None where that was not all, and it is to settle down."""
+    waiting, outcome, journal = machine.waiting.get(event.position), event.outcome, machine.journal
+    if waiting is None or type(waiting.command) is not Save:
+        pass  # the result of a step that was cancelled
+    elif isinstance(outcome, Failure):
+        attempt_failed(machine, waiting, outcome)
+    elif len(machine.waiting) > 1 or not journal.live or journal.recall is not None or _may_react(machine):
+        machine.complete_step(waiting, outcome, waiting.attempts + 1)
+    else:
+        return _go_straight_on(machine, waiting, waiting.command, outcome)
+    return None
 
 
-def go_straight_on(machine: Machine, waiting: Waiting, step: Save[Any], outcome: Value) -> bool:
-    """Complete the step, and ask for the next one; False where the code came to something else.
+def _may_react(machine: Machine) -> bool:
+    """Whether there is an event or a condition that can let the run go on."""
+    return machine.reacts and bool(machine.inbox.ready or machine.predicates.waiting)
 
-    For a machine that is straight, which is to settle down where this was not all.
-    """
-    position, fiber, options = waiting.position, waiting.fiber, step.options
-    now, requests = machine.journal.now, machine.journal.requests
-    key, attempts = options.key or "", waiting.attempts + 1
-    requests.append(Entry(position, waiting.kind, waiting.name, outcome, now, attempts, 0, key))
+
+def _go_straight_on(machine: Machine, waiting: Waiting, step: Save[Any], outcome: Value) -> Straight | None:
+    """Complete the step, and ask for the next one; None where the code came to something else."""
+    fiber, options, journal = waiting.fiber, step.options, machine.journal
+    key, attempts, kind = options.key or "", waiting.attempts + 1, waiting.kind
+    entry = Entry(waiting.position, kind, waiting.name, outcome, journal.now, attempts, 0, key)
+    journal.requests.append(entry)
     if options.compensate is not None:
         machine.undo.push(step, outcome.value)
     machine.waiting.clear()
@@ -42,11 +56,9 @@ def go_straight_on(machine: Machine, waiting: Waiting, step: Save[Any], outcome:
     command = machine.fibers.step(fiber, outcome)
     if type(command) is Save and command.options.plain and fiber.delegates_well:
         position = fiber.position()
-        asked = machine.waiting[position] = fiber.waits_for = Waiting(
-            fiber, position, waiting.kind, command.name, command
-        )
+        asked = Waiting(fiber, position, kind, command.name, command)
+        machine.waiting[position] = fiber.waits_for = asked
         asked.asked = True
-        requests.append(RunStep(position, command, 1))
-        return True
+        return entry, RunStep(position, command, 1)
     machine.fibers.take(fiber, command)
-    return False
+    return None

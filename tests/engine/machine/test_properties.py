@@ -26,7 +26,7 @@ from programs import (
 )
 
 from continuum import Cancelled
-from continuum.engine.machine import arrivals
+from continuum.engine.machine import straight
 from continuum.engine.machine.requests import Event, EventArrived, SlotGiven, StepWanted, TimerFired
 from continuum.journal import TAKES, Entry, Failure, Kind, Position, Status, Value
 
@@ -115,7 +115,7 @@ def test_the_straight_way_leads_where_the_cycle_leads(
     note(f"{block}")
     play = Fed(code(block, reverts), timeout=deadline)
     Driver(choices).drive(play, cancels=cancels)
-    with patch.object(arrivals, "is_straight", lambda machine: False):
+    with patch.object(straight, "_may_react", lambda machine: True):
         again = Fed(code(block, reverts), timeout=deadline)
         for event, now in play.fed[1:]:
             again.now = now
