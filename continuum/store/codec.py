@@ -375,7 +375,7 @@ def pack_text(header: str, payload: bytes = b"") -> bytes:
 def seal(key: bytes, body: bytes) -> bytes:
     """The body with a checksum of key and body in front: bytes that changed or moved are found out."""
     # Starting from the length keeps apart the pairs that are the same bytes when put together.
-    return _checksum(crc32(body, crc32(key, len(key)))) + body
+    return _checksum(crc32(key + body, len(key))) + body
 
 
 def unseal(key: bytes, data: bytes) -> bytes:

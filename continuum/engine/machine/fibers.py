@@ -79,12 +79,6 @@ class Fiber:
         if self.frame is not None:
             self.line, self.frame = self.frame.f_lineno, None
 
-    @property
-    def delegates_well(self) -> bool:
-        """Whether it delegates to nothing, or to what a result can be sent into."""
-        body: Any = self.body
-        return body.gi_yieldfrom is None or self.delegate() is None
-
     def delegate(self) -> object | None:
         """What the fiber delegates to by ``yield from`` though no result can be sent into it, such as a list."""
         body: Any = self.body

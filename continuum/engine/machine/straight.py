@@ -54,7 +54,7 @@ def _go_straight_on(machine: Machine, waiting: Waiting, step: Save[Any], outcome
     machine.waiting.clear()
     fiber.waits_for = None
     command = machine.fibers.step(fiber, outcome)
-    if type(command) is Save and command.options.plain and fiber.delegates_well:
+    if type(command) is Save and command.options.plain and fiber.delegate() is None:
         position = fiber.position()
         asked = Waiting(fiber, position, kind, command.name, command)
         machine.waiting[position] = fiber.waits_for = asked
