@@ -26,12 +26,13 @@ from continuum.mailbox import Mailbox
 from continuum.promise import Promise, keep, promises
 from continuum.runs import AsyncRun
 from continuum.stamps import Stamps
+from continuum.starts import Starts
 from continuum.store.carried import pack
 from continuum.store.committer import Committer, Job, Single
 from continuum.store.ledger import Ledger, Plan
 from continuum.store.protocol import Store, View
 from continuum.store.records import Message, RunEnd, RunRecord
-from continuum.store.tenure import Claim
+from continuum.store.tenure import Tenure
 from continuum.workflow import Invocation, Registry, Workflow
 
 __all__ = ["Client"]
@@ -41,10 +42,6 @@ logger = logging.getLogger("continuum.engine")
 T = TypeVar("T")
 
 Call = Callable[[], object]
-
-
-def _nothing(job: Single[Any]) -> None:
-    """Nobody else is to hear of an answer."""
 
 
 class Worker(Protocol):
@@ -59,11 +56,11 @@ class Worker(Protocol):
     def holds(self, run_id: str) -> bool:
         """Whether the run is in its memory: then it will tell of its end."""
 
-    def reserve(self, record: RunRecord) -> Claim | None:
-        """A claim under which the run may be started, if there is room to work on it at once."""
+    def reserve(self, record: RunRecord) -> Tenure | None:
+        """The tenure under which the run may be started, if there is room to work on it at once."""
 
-    def begin(self, record: RunRecord, claim: Claim, started: bool) -> None:
-        """The run for which a claim was reserved has been started under it, or has not."""
+    def begin(self, record: RunRecord, claim: bytes | None) -> None:
+        """The run for which there was room has been started under that claim, or has not."""
 
 
 class Client:
@@ -93,7 +90,8 @@ class Client:
         self._looking = False
         self._look_again = False
         self._asking: set[Promise[None]] = set()
-        self._questions: list[_Question[Any]] = []  # that the committer is to have next
+        self._questions: list[Job[Any]] = []  # that the committer is to have next
+        self._starts: Starts | None = None  # the last of these that is one
         self._failure: BaseException | None = None
         self.worker: Worker | None = None  # beside this client
 
@@ -117,23 +115,45 @@ class Client:
         UnpicklableValue, PayloadTooLarge.
         """
         record, wake = self._new_record(invocation, id, queue, priority, delay, timeout)
-        claim = self.worker.reserve(record) if self.worker is not None and wake is None else None
+        self.check()
+        tenure = self.worker.reserve(record) if self.worker is not None and wake is None else None
+        if tenure is None:
+            await self._start_for_any(record, wake, invocation.workflow)
+            return AsyncRun(self, record.id)
+        starts, started = self._starts_for(record, tenure), self._promise()
+        starts.add(record, started, new=id is None)
+        self._asking.add(started)
+        try:  # once it is committed the worker has it, whether or not anyone still waits here
+            await started
+        finally:
+            self._asking.discard(started)
+        if not starts.done:
+            self.check()
+        starts.check(record.id)
+        return AsyncRun(self, record.id)
+
+    async def _start_for_any(self, record: RunRecord, wake: int | None, workflow: Workflow[..., Any]) -> None:
         code, lacking = None, ""
-        if not self._works and invocation.workflow.import_name is None:
+        if not self._works and workflow.import_name is None:
             try:
-                record, code = pack(self.ledger.codec, record, invocation.workflow)
+                record, code = pack(self.ledger.codec, record, workflow)
             except UsageError as error:
                 lacking = f"a worker that has workflow {record.workflow!r}, since its code cannot travel: {error}"
-        plan = partial(self.ledger.start, record=record, wake=wake, claim=claim, code=code, waiting_for=lacking)
-        if claim is None:
-            created = await self.ask(plan)
-            if created and lacking:
-                logger.warning("run %s waits for %s", record.id, lacking, extra={"run_id": record.id})
-            if self.worker is not None:
-                self.worker.added()
-        else:  # once it is committed the worker has it, whether or not anyone still waits here
-            await self.ask(plan, partial(self._begin, record, claim))
-        return AsyncRun(self, record.id)
+        plan = partial(self.ledger.start, record=record, wake=wake, code=code, waiting_for=lacking)
+        created = await self.ask(plan)
+        if created and lacking:
+            logger.warning("run %s waits for %s", record.id, lacking, extra={"run_id": record.id})
+        if self.worker is not None:
+            self.worker.added()
+
+    def _starts_for(self, record: RunRecord, tenure: Tenure) -> Starts:
+        """Those that the run is to go with: the committer does not have them yet."""
+        starts = self._starts
+        if starts is None or not starts.takes(record, tenure):
+            assert self.worker is not None, "the tenure is its"
+            starts = self._starts = Starts(self.ledger, tenure, self.worker.begin)
+            self._submit(starts)
+        return starts
 
     def run(self, id: str) -> AsyncRun[Any]:
         """A handle to the run with that id. Raises InvalidId; whether it exists shows when it is used."""
@@ -217,13 +237,13 @@ class Client:
         """What this function makes of a view."""
         return await self.ask(lambda view: (None, reading(view)))
 
-    async def ask(self, plan: Plan[T], then: Callable[[Single[T]], object] = _nothing) -> T:
-        """Have a plan carried out, and give its answer; `then` is called with it even if nobody waits any more."""
+    async def ask(self, plan: Plan[T]) -> T:
+        """Have a plan carried out, and give its answer."""
         self.check()
         answered: Promise[None] = self._promise()
         self._asking.add(answered)
         try:
-            job = _Question(plan, then, answered)
+            job: Single[T] = Single(plan, partial(_told, answered))
             self._submit(job)
             await answered
         finally:
@@ -232,7 +252,7 @@ class Client:
             self.check()
         return job.result()
 
-    def _submit(self, question: _Question[Any]) -> None:
+    def _submit(self, question: Job[Any]) -> None:
         """Put a question to the committer, together with those that other tasks ask before the mailbox is read.
 
         One that it had at once it would begin with, and it and the loop would be in each other's way.
@@ -243,7 +263,7 @@ class Client:
         self._questions.append(question)
 
     def _submit_all(self) -> None:
-        questions, self._questions = self._questions, []
+        questions, self._questions, self._starts = self._questions, [], None
         self.committer.submit(*questions)
 
     def poke(self) -> None:
@@ -290,10 +310,6 @@ class Client:
             await self.mailbox.wait()
             for call in self.mailbox.drain():
                 call()
-
-    def _begin(self, record: RunRecord, claim: Claim, job: Single[bool]) -> None:
-        assert self.worker is not None
-        self.worker.begin(record, claim, job.error is None and job.result())
 
     def _looked(self, job: Single[list[tuple[RunId, RunEnd | None]]]) -> None:
         self._looking = False
@@ -358,15 +374,6 @@ class Client:
         return workflow
 
 
-class _Question(Single[T]):
-    """A plan on its way, and who waits for the answer: they have it after `then` was called with it."""
-
-    __slots__ = ("_answered",)
-
-    def __init__(self, plan: Plan[T], then: Callable[[Single[T]], object], answered: Promise[None]) -> None:
-        super().__init__(plan, then)
-        self._answered = answered
-
-    def tell(self) -> None:
-        self.then(self)
-        keep(self._answered, None)
+def _told(answered: Promise[None], job: Job[Any]) -> None:
+    """Who asked has the answer in the job."""
+    keep(answered, None)

@@ -40,7 +40,7 @@ from continuum.store.payload import this_python
 from continuum.store.protocol import Batch, Store
 from continuum.store.recorder import Recorder
 from continuum.store.records import Continuation, RunEnd, RunRecord
-from continuum.store.tenure import Claim
+from continuum.store.tenure import Tenure
 from continuum.store.worklist import Worklist
 from continuum.workflow import Registry
 
@@ -213,8 +213,8 @@ class Scheduler:
         """Whether the run is in memory: then `settled` will tell of its end."""
         return run_id in self._runs or run_id in self._line
 
-    def reserve(self, record: RunRecord) -> Claim | None:
-        """The claim under which a run may be started, to be worked on at once; None if there is no room.
+    def reserve(self, record: RunRecord) -> Tenure | None:
+        """The tenure under which a run may be started, to be worked on at once; None if there is no room.
 
         :meth:`begin` is to be called for it once it has been started, or could not be.
         """
@@ -225,16 +225,15 @@ class Scheduler:
         if not self._worklist.takes(record):
             return None
         self._reserved += 1
-        return tenure.claim()
+        return tenure
 
-    def begin(self, record: RunRecord, claim: Claim, started: bool) -> None:
-        """Work on a run that was started under a claim that was reserved for it."""
+    def begin(self, record: RunRecord, claim: bytes | None) -> None:
+        """Work on a run for which room was reserved, and which was started under that claim; None if it was not."""
         self._reserved -= 1
-        if started:
-            if self.lease.tenure.made(claim.value):
-                self._line[record.id] = self._worklist.begun(record, claim.value)
-        else:  # it may be there for any worker
+        if claim is None:  # it may be there for any worker
             self._lookout.look_again()
+        elif self.lease.tenure.made(claim):
+            self._line[record.id] = self._worklist.begun(record, claim)
 
     def _on_drained(self) -> None:
         self._drained = True

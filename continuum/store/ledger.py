@@ -11,7 +11,7 @@ This is what a client needs; a worker's side is in :mod:`continuum.store.worklis
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Final, TypeAlias, TypeVar
@@ -36,7 +36,7 @@ from continuum.store.records import (
     write,
 )
 from continuum.store.results import Results
-from continuum.store.tenure import Claim
+from continuum.store.tenure import Tenure
 
 __all__ = ["CRASHES", "HistoryRow", "Ledger", "Plan", "RunInfo", "is_laid_aside"]
 
@@ -223,37 +223,52 @@ class Ledger:
         view: View,
         record: RunRecord,
         wake: int | None = None,
-        claim: Claim | None = None,
         code: bytes | None = None,
         waiting_for: str = "",
     ) -> tuple[Batch | None, bool]:
-        """Create a run, due at once or at `wake`; False if it exists. Raises RunExists.
+        """Create a run for any worker, due at once or at `wake`; False if it exists. Raises RunExists.
 
-        With `claim` it is created in the hands of the worker that has made it, and False is given where
-        that worker is not enlisted any more: then it is for any worker. `code` is what the run carries,
-        `waiting_for` what it takes to begin it, where that has to be told.
+        `code` is what the run carries, `waiting_for` what it takes to begin it, where that has to be told.
         """
-        key = keys.run(record.id)
-        data = view.get(key)
-        if data is not None:
-            existing = read(self.codec, RunRecord, key, data)
-            if existing.origin != record.workflow:
-                raise RunExists(record.id, existing.origin)
+        if self.exists(view, record):
             return None, False
-        batch = Batch(checks=[(key, None), self.here(view)], puts=[write(self.codec, key, record)])
-        mine = claim is not None and self._see(view, claim.check[0]) == claim.check[1]
-        status = Status.RUNNING if mine else Status.PENDING
-        self.put_state(batch, record, None, RunState(status, record.created, waiting_for, wake=wake))
+        batch = Batch([self.here(view)], notify=True)
+        self._put_new(batch, record, wake, waiting_for)
         if code is not None:
             self.put_code(batch, record.id, code)
-        if claim is not None and mine:
-            batch.checks.append(claim.check)
-            batch.puts.append((keys.claim(record.id), claim.value))
-            return batch, True
-        batch.notify = True
-        if wake is None:
-            self.put_ready(batch, record.address, record.created)
-        return batch, claim is None
+        return batch, True
+
+    def start_held(self, view: View, records: Sequence[RunRecord], tenure: Tenure) -> tuple[Batch, dict[RunId, bytes]]:
+        """Create runs that do not exist, all or none of them, in the hands of the worker whose tenure that is.
+
+        Gives their claims; none where the tenure is over: then they are for any worker.
+        """
+        batch, codec = Batch([self.here(view)]), self.codec
+        if view.get(tenure.entry[0]) != tenure.entry[1]:
+            batch.notify = True
+            for record in records:
+                self._put_new(batch, record)
+            return batch, {}
+        claims = {record.id: tenure.claim() for record in records}
+        # What is alike stands together: it lies together in the store, and is put there faster.
+        batch.puts = [write(codec, keys.run(record.id), record) for record in records]
+        batch.checks += [tenure.entry, *((key, None) for key, _ in batch.puts)]
+        status = Status.RUNNING
+        batch.puts += [write(codec, keys.state(each.id), RunState(status, each.created)) for each in records]
+        batch.puts += [(keys.index(status, each.created, each.id), b"") for each in records]
+        batch.puts += [(keys.claim(run_id), claim) for run_id, claim in claims.items()]
+        return batch, claims
+
+    def exists(self, view: View, record: RunRecord) -> bool:
+        """Whether that run is there already. Raises RunExists if what is there is a run of another workflow."""
+        key = keys.run(record.id)
+        data = view.get(key)
+        if data is None:
+            return False
+        existing = read(self.codec, RunRecord, key, data)
+        if existing.origin != record.workflow:
+            raise RunExists(record.id, existing.origin)
+        return True
 
     def send(
         self, view: View, run_id: str, message: Message, stamp: int, message_id: str | None = None
@@ -362,6 +377,15 @@ class Ledger:
         return any(message.kind == "cancel" for message in messages)
 
     # Pieces of a batch
+
+    def _put_new(self, batch: Batch, record: RunRecord, wake: int | None = None, waiting_for: str = "") -> None:
+        """Create a run that does not exist, for any worker."""
+        key = keys.run(record.id)
+        batch.checks.append((key, None))
+        batch.puts.append(write(self.codec, key, record))
+        self.put_state(batch, record, None, RunState(Status.PENDING, record.created, waiting_for, wake=wake))
+        if wake is None:
+            self.put_ready(batch, record.address, record.created)
 
     def unchanged(self, view: View, run_id: str) -> tuple[bytes, bytes | None]:
         """The check that the run's state is still as the view has it."""

@@ -33,7 +33,6 @@ __all__ = [
     "LEFT",
     "TOKEN",
     "TRIED",
-    "Claim",
     "Roll",
     "Tenure",
     "ask",
@@ -65,15 +64,11 @@ held it up, whose id follows."""
 _NUMBER: Final = struct.Struct(">Q")
 
 
-class Claim(NamedTuple):
-    """What a run is claimed with: the claim's value, and the check that its worker is still enlisted."""
-
-    value: bytes
-    check: tuple[bytes, bytes | None]
-
-
 class Tenure:
-    """A time at work of one worker. Its token is made of chance; `enlisted` is for its scheduler to say."""
+    """A time at work of one worker. Its token is made of chance; `enlisted` is for its scheduler to say.
+
+    `entry` is what stands in the store as long as it goes on; who claims a run checks it.
+    """
 
     def __init__(self, token: bytes, worker: bytes) -> None:
         assert len(token) == TOKEN, f"a token of {len(token)} bytes"
@@ -83,9 +78,9 @@ class Tenure:
         self._claims = count()
         self._beats = count()
 
-    def claim(self) -> Claim:
-        """A claim that nobody has had before."""
-        return Claim(self.token + _NUMBER.pack(next(self._claims)), self.entry)
+    def claim(self) -> bytes:
+        """A claim that nobody has had before. May be called from any thread."""
+        return self.token + _NUMBER.pack(next(self._claims))
 
     def made(self, claim: bytes) -> bool:
         """Whether the claim is of this tenure."""

@@ -198,9 +198,9 @@ class Worklist:
             crashes=state.crashes,
             mishaps=state.mishaps,
         )
-        taken = Taken(record, running, claim.value, grave)
-        batch.checks.append(claim.check)
-        batch.puts.append((keys.claim(run_id), claim.value))
+        taken = Taken(record, running, claim, grave)
+        batch.checks.append(look.tenure.entry)
+        batch.puts.append((keys.claim(run_id), claim))
         self._ledger.put_state(batch, record, state, running)
         self._load(view, taken)
         called = keys_for(record, (number for number, _ in taken.messages))  # some of which may not have been read
