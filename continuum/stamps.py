@@ -12,8 +12,6 @@ __all__ = ["Stamps"]
 
 _SALT_BITS: Final = 10
 _FETCH: Final = 4_096  # bytes of entropy
-_VARIANT: Final = dict(zip("0123456789abcdef", 4 * "89ab", strict=True))  # of a UUID: the first bits of a digit are set
-_PARTS: Final = 4_096  # of a millisecond: the 12 bits that follow the milliseconds in a UUID of version 7
 
 
 class Stamps:
@@ -27,8 +25,7 @@ class Stamps:
         self._salt = secrets.randbits(_SALT_BITS)
         self._last = 0
         self._last_made = 0
-        self._chance = ""
-        self._drawn = 0  # digits of it
+        self._chance: list[str] = []
         self._lock = threading.Lock()
 
     def next(self) -> int:
@@ -39,20 +36,19 @@ class Stamps:
 
     def seed(self) -> str:
         """What a run's random numbers come from: 16 bytes of chance, in hexadecimal."""
-        return self._digits(32)
-
-    def _digits(self, digits: int) -> str:
-        """Random digits of the system's, fetched for many callers at once: each fetch is a system call."""
-        with self._lock:
-            start, self._drawn = self._drawn, self._drawn + digits
-            if self._drawn > len(self._chance):
-                self._chance, start, self._drawn = os.urandom(max(digits, _FETCH)).hex(), 0, digits
-            return self._chance[start : self._drawn]
+        try:
+            return self._chance.pop()
+        except IndexError:  # fetched for many at once: each fetch is a system call
+            first, *others = os.urandom(_FETCH).hex(" ", 16).split()
+            self._chance = others
+            return first
 
     def run_id(self) -> str:
         """A new run id: a UUID of version 7, in order after all that were made before it."""
-        chance = self._digits(16)
+        chance = self.seed()
         with self._lock:
-            made = self._last_made = max(self._clock() * _PARTS // 1_000_000, self._last_made + 1)
+            milliseconds, rest = divmod(self._clock(), 1_000_000)
+            made = self._last_made = max(milliseconds << 12 | rest >> 8, self._last_made + 1)
         time = f"{made:015x}"
-        return f"{time[:8]}-{time[8:12]}-7{time[12:]}-{_VARIANT[chance[0]]}{chance[1:4]}-{chance[4:]}"
+        # The 7 is the version, the 8 the variant, which 9, a and b would be too.
+        return f"{time[:8]}-{time[8:12]}-7{time[12:]}-8{chance[:3]}-{chance[3:15]}"
