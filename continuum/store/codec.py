@@ -98,8 +98,8 @@ class Codec:
     def encode(self, value: object, what: str = "value") -> bytes:
         """The value's payload; raises UnpicklableValue and PayloadTooLarge, which begin with `what`."""
         plain = dump_plain(value)
-        if plain is not None:  # as most values are; and it holds no code
-            return self._limited(PLAIN_VALUE + plain, what)
+        if plain is not None and len(plain) < self.payload_limit:  # as most values are; and it holds no code
+            return PLAIN_VALUE + plain
         try:
             data = dump_other(value)
         except Exception as error:  # any code of the user's may run in a pickler

@@ -277,8 +277,11 @@ def index_prefix(status: Status) -> bytes:
     return b"x" + _STATUSES[status._value_]
 
 
+_INDEXES: Final = {status: index_prefix(Status(status)) for status in _STATUSES}
+
+
 def index(status: Status, created: int, run_id: str) -> bytes:
-    return index_prefix(status) + _number(created) + run_id.encode()
+    return _INDEXES[status._value_] + _number(created) + run_id.encode()
 
 
 def run_of_index(key: bytes) -> RunId:

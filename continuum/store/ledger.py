@@ -34,6 +34,7 @@ from continuum.store.records import (
     RunState,
     read,
     write,
+    write_new_state,
 )
 from continuum.store.results import Results
 from continuum.store.tenure import Tenure
@@ -254,7 +255,7 @@ class Ledger:
         batch.puts = [write(codec, keys.run(record.id), record) for record in records]
         batch.checks += [tenure.entry, *((key, None) for key, _ in batch.puts)]
         status = Status.RUNNING
-        batch.puts += [write(codec, keys.state(each.id), RunState(status, each.created)) for each in records]
+        batch.puts += [write_new_state(keys.state(each.id), status, each.created) for each in records]
         batch.puts += [(keys.index(status, each.created, each.id), b"") for each in records]
         batch.puts += [(keys.claim(run_id), claim) for run_id, claim in claims.items()]
         return batch, claims

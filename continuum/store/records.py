@@ -256,11 +256,16 @@ R = TypeVar("R", RunRecord, RunState, RunEnd, Message, SharedResult, Move, Gauge
 
 def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
     """The pair to put: the key, and the record's bytes under it."""
-    payload = b"" if isinstance(record, _BARE) else record.payload
-    brief = _BRIEF.get(type(record))
-    if brief is not None and (text := brief(record)) is not None:
+    kind = type(record)
+    payload: bytes = getattr(record, "payload", b"")
+    if kind in _BRIEF and (text := _BRIEF[kind](record)) is not None:
         return key, seal(key, pack_text(text, payload))
-    return key, seal(key, codec.pack(_FIELDS[type(record)](record), payload))
+    return key, seal(key, codec.pack(_FIELDS[kind](record), payload))
+
+
+def write_new_state(key: bytes, status: Status, updated: int) -> tuple[bytes, bytes]:
+    """As :func:`write`, for the state of a run of which there is nothing else to tell."""
+    return key, seal(key, pack_text(f'["{status._value_}",{updated}]'))
 
 
 def read(codec: Codec, kind: type[R], key: bytes, data: bytes) -> R:
