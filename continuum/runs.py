@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from continuum.description import Description, HistoryStep, Kept, describe, describe_kept, history_step
 from continuum.durations import Duration
-from continuum.errors import RunFailed
-from continuum.journal import MARKS, Failure
-from continuum.store.ends import told_outcome
+from continuum.journal import MARKS
+from continuum.store.ends import told_result
 from continuum.store.ledger import HistoryRow
 from continuum.store.preview import preview
 
@@ -49,13 +48,7 @@ class AsyncRun(Generic[T_co]):
         then it goes on all the same.
         """
         end = await self._client.wait_for_end(self.id, timeout)
-        outcome = told_outcome(self._client.ledger.codec, self.id, end)
-        if isinstance(outcome, Failure):
-            if isinstance(outcome.error, RunFailed) and outcome.error.traceback:
-                # Only here: the text of a failed parent's traceback has that of the child in it already.
-                outcome.error.add_note(f"In the workflow: {outcome.error.traceback.rstrip()}")
-            raise outcome.error
-        result: T_co = outcome.value
+        result: T_co = told_result(self._client.ledger.codec, self.id, end)
         return result
 
     async def wait(self, timeout: Duration | None = None) -> str:

@@ -341,7 +341,7 @@ class Codec:
 
 def _load(data: memoryview, main: Mapping[str, Any] | None, *, code: bool = False) -> Any:
     try:
-        return load(data, main, code=code)
+        return load(data, main) if code or main is not None else pickle.loads(data)
     except (pickle.UnpicklingError, EOFError) as error:
         raise CorruptRecord("a recorded value is no pickle, or ends too early") from error
 

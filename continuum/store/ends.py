@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from continuum.errors import Cancelled, RunCancelled, RunEnded, RunFailed, RunReverted, RunTimedOut
 from continuum.journal import Failure, Outcome, Status, Value
@@ -10,7 +11,7 @@ from continuum.store.codec import Codec
 from continuum.store.exceptions import message_of
 from continuum.store.records import RunEnd
 
-__all__ = ["end_of", "outcome_of", "told_outcome"]
+__all__ = ["end_of", "outcome_of", "told_result"]
 
 
 def end_of(codec: Codec, status: Status, outcome: Outcome) -> RunEnd:
@@ -30,24 +31,30 @@ def outcome_of(codec: Codec, run_id: str, end: RunEnd) -> Outcome:
 
     Raises what loading raises.
     """
-    return _outcome(codec, run_id, end, codec.decode_error)
+    if end.failed:
+        return Failure(_error(codec, run_id, end, codec.decode_error))
+    return Value(codec.decode(end.payload), end.payload)
 
 
-def told_outcome(codec: Codec, run_id: str, end: RunEnd) -> Outcome:
+def told_result(codec: Codec, run_id: str, end: RunEnd) -> Any:
     """What a waiter gets who records nothing, and need not have the code: a cause may be one that stands for it.
 
-    Raises what loading a result raises.
+    Raises the error that says how the run ended, if there is no result, and what loading one raises.
     """
     try:
-        return _outcome(codec, run_id, end, codec.told_error)
-    except Exception as error:
-        error.add_note(f"The result of run {run_id!r} cannot be loaded here; the run itself is {end.status}.")
+        if not end.failed:
+            return codec.decode(end.payload)
+        error = _error(codec, run_id, end, codec.told_error)
+    except Exception as problem:
+        problem.add_note(f"The result of run {run_id!r} cannot be loaded here; the run itself is {end.status}.")
         raise
+    if isinstance(error, RunFailed) and error.traceback:
+        # Only here: the text of a failed parent's traceback has that of the child in it already.
+        error.add_note(f"In the workflow: {error.traceback.rstrip()}")
+    raise error
 
 
-def _outcome(codec: Codec, run_id: str, end: RunEnd, load_error: Callable[[bytes], BaseException]) -> Outcome:
-    if not end.failed:
-        return Value(codec.decode(end.payload), end.payload)
+def _error(codec: Codec, run_id: str, end: RunEnd, load_error: Callable[[bytes], BaseException]) -> RunEnded:
     cause = load_error(end.payload) if end.payload else None
     error: RunEnded
     match end.status:
@@ -60,7 +67,7 @@ def _outcome(codec: Codec, run_id: str, end: RunEnd, load_error: Callable[[bytes
         case _:
             error = RunFailed(run_id, end.reason, codec.traceback(end.payload))
     error.__cause__ = cause
-    return Failure(error)
+    return error
 
 
 def _brief(error: BaseException) -> str:

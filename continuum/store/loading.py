@@ -18,12 +18,12 @@ from cloudpickle import cloudpickle
 __all__ = ["load"]
 
 
-def load(data: bytes | memoryview, main: Mapping[str, Any] | None = None, *, code: bool = False) -> Any:
-    """What a pickle holds, which holds `code` by value or not; `main` is what ``__main__`` has for it.
+def load(data: bytes | memoryview, main: Mapping[str, Any] | None = None) -> Any:
+    """What a pickle holds, code by value too; `main` is what ``__main__`` has for it.
 
     Raises what pickle raises, and AttributeError for a name that `main` does not have.
     """
-    return pickle.loads(data) if main is None and not code else _Loader(data, main).load()
+    return _Loader(data, main).load()
 
 
 class _Loader(pickle.Unpickler):

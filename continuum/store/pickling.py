@@ -126,7 +126,7 @@ def dump_error(error: BaseException, limit: int) -> tuple[bytes, BaseException]:
     for form in (_by_reference, _by_value, _portable):
         try:
             data = form(error)
-            copy = load(data, code=True)
+            copy = load(data)
         except Exception:  # any code of the user's may run in a pickle
             continue
         if isinstance(copy, BaseException) and len(data) <= limit:
