@@ -86,7 +86,7 @@ class Client:
         self._works = works
         self._default_queue = default_queue
         self._promise = promises()
-        self._waiters: dict[RunId, list[Promise[RunEnd | None]]] = {}  # those who wait for the end of a run
+        self._waiters: dict[str, list[Promise[RunEnd | None]]] = {}  # those who wait for the end of a run
         self._looking = False
         self._look_again = False
         self._asking: set[Promise[None]] = set()
@@ -208,7 +208,7 @@ class Client:
         self.check()
         limit = None if timeout is None else nanoseconds(timeout, "timeout") / 1e9
         promise: Promise[RunEnd | None] = self._promise()
-        self._waiters.setdefault(RunId(run_id), []).append(promise)
+        self._waiters.setdefault(run_id, []).append(promise)
         try:
             end = None
             if self.worker is None or not self.worker.holds(run_id):
@@ -220,13 +220,13 @@ class Client:
                     end = await promise
         finally:
             if run_id in self._waiters:
-                self._wait_no_more(RunId(run_id), promise)
+                self._wait_no_more(run_id, promise)
         if end is None:
             self.check()
             raise TimeoutError(await self._why_late(run_id, limit))
         return end
 
-    def _wait_no_more(self, run_id: RunId, promise: Promise[RunEnd | None]) -> None:
+    def _wait_no_more(self, run_id: str, promise: Promise[RunEnd | None]) -> None:
         waiting = self._waiters[run_id]
         if promise in waiting:  # else it was told, and these others wait for the end of a retry
             waiting.remove(promise)
@@ -273,7 +273,7 @@ class Client:
 
     # What happens around it
 
-    def settled(self, run_id: RunId, end: RunEnd) -> None:
+    def settled(self, run_id: str, end: RunEnd) -> None:
         """A run has ended."""
         for promise in self._waiters.pop(run_id, ()):
             keep(promise, end)
@@ -285,7 +285,7 @@ class Client:
         elif self._waiters and self._failure is None:
             self._looking = True
             waited = list(self._waiters)
-            plan: Plan[list[tuple[RunId, RunEnd | None]]] = lambda view: (  # noqa: E731
+            plan: Plan[list[tuple[str, RunEnd | None]]] = lambda view: (  # noqa: E731
                 None,
                 [(run_id, self.ledger.end(view, run_id)) for run_id in waited],
             )
@@ -311,7 +311,7 @@ class Client:
             for call in self.mailbox.drain():
                 call()
 
-    def _looked(self, job: Single[list[tuple[RunId, RunEnd | None]]]) -> None:
+    def _looked(self, job: Single[list[tuple[str, RunEnd | None]]]) -> None:
         self._looking = False
         for run_id, end in job.result():
             if end is not None:

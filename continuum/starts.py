@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from continuum.errors import ContinuumError
-from continuum.journal import RunId
 from continuum.promise import Promise, keep
 from continuum.store.committer import Job
 from continuum.store.ledger import Ledger
@@ -49,12 +48,12 @@ class Starts(Job[None]):
         self._ledger = ledger
         self._tenure = tenure
         self._begin = begin
-        self._records: dict[RunId, RunRecord] = {}
+        self._records: dict[str, RunRecord] = {}
         self._promises: list[Promise[None]] = []
         self._size = 0
-        self._doubtful: list[RunId] = []  # what may be there already, as an id that was made here is not
-        self._found: dict[RunId, ContinuumError | None] = {}  # what is there, and the error that this is
-        self._claims: dict[RunId, bytes] = {}
+        self._doubtful: list[str] = []  # what may be there already, as an id that was made here is not
+        self._found: dict[str, ContinuumError | None] = {}  # what is there, and the error that this is
+        self._claims: dict[str, bytes] = {}
         self._settled = False
 
     def takes(self, record: RunRecord, tenure: Tenure) -> bool:
@@ -80,8 +79,8 @@ class Starts(Job[None]):
             return []
         return [batch] if records else []
 
-    def _look_for(self, view: View, ids: Iterable[RunId]) -> dict[RunId, ContinuumError | None]:
-        found: dict[RunId, ContinuumError | None] = {}
+    def _look_for(self, view: View, ids: Iterable[str]) -> dict[str, ContinuumError | None]:
+        found: dict[str, ContinuumError | None] = {}
         for run_id in ids:
             try:
                 if self._ledger.exists(view, self._records[run_id]):
@@ -109,6 +108,6 @@ class Starts(Job[None]):
 
     def check(self, run_id: str) -> None:
         """Raise what has kept that run from being started."""
-        error = self.error or self._found.get(RunId(run_id))
+        error = self.error or self._found.get(run_id)
         if error is not None:
             raise error
