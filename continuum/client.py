@@ -8,7 +8,7 @@ the client, is the business of :mod:`continuum.host`.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from functools import partial
 from itertools import chain
@@ -59,8 +59,8 @@ class Worker(Protocol):
     def reserve(self, record: RunRecord) -> Tenure | None:
         """The tenure under which the run may be started, if there is room to work on it at once."""
 
-    def begin(self, record: RunRecord, claim: bytes | None) -> None:
-        """The run for which there was room has been started under that claim, or has not."""
+    def begin(self, records: Mapping[str, RunRecord], claims: Mapping[RunId, bytes], tenure: Tenure) -> None:
+        """Of the runs for which there was room under that tenure those have been started that have a claim."""
 
 
 class Client:

@@ -6,10 +6,11 @@ is the same for all of them is looked up, checked, committed and told once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 from continuum.errors import ContinuumError
+from continuum.journal import RunId
 from continuum.promise import Promise, keep
 from continuum.store.committer import Job
 from continuum.store.ledger import Ledger
@@ -23,11 +24,14 @@ LARGEST: Final = 1 << 20
 """Bytes of arguments that a batch may have before one more run is added."""
 
 
+Begin: TypeAlias = Callable[[Mapping[str, RunRecord], Mapping[RunId, bytes], Tenure], object]
+
+
 class Starts(Job[None]):
     """Runs to be started under that tenure, and the promises that are kept once that is done.
 
-    Before these ``begin(record, claim)`` is called for each run, also for one that nobody waits for any more. The
-    claim is None where it was not created in the worker's hands: it was there, or is for any worker, or is not there.
+    Before these ``begin(records, claims, tenure)`` is called, for runs too that nobody waits for any more. What has no
+    claim was not created in the worker's hands: it was there, or is for any worker, or is not there.
     """
 
     __slots__ = (
@@ -43,7 +47,7 @@ class Starts(Job[None]):
         "_tenure",
     )
 
-    def __init__(self, ledger: Ledger, tenure: Tenure, begin: Callable[[RunRecord, bytes | None], object]) -> None:
+    def __init__(self, ledger: Ledger, tenure: Tenure, begin: Begin) -> None:
         self.error = None
         self._ledger = ledger
         self._tenure = tenure
@@ -53,7 +57,7 @@ class Starts(Job[None]):
         self._size = 0
         self._doubtful: list[str] = []  # what may be there already, as an id that was made here is not
         self._found: dict[str, ContinuumError | None] = {}  # what is there, and the error that this is
-        self._claims: dict[str, bytes] = {}
+        self._claims: dict[RunId, bytes] = {}
         self._settled = False
 
     def takes(self, record: RunRecord, tenure: Tenure) -> bool:
@@ -95,9 +99,7 @@ class Starts(Job[None]):
         return self._settled
 
     def tell(self) -> None:
-        claims = self._claims if self.error is None else {}
-        for run_id, record in self._records.items():
-            self._begin(record, claims.get(run_id))
+        self._begin(self._records, self._claims if self.error is None else {}, self._tenure)
         for promise in self._promises:
             keep(promise, None)
 

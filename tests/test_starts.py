@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
@@ -58,9 +59,10 @@ class Shop:
             starts.add(each, promise, new=new)
         return starts
 
-    def begin(self, record: RunRecord, claim: bytes | None) -> None:
+    def begin(self, records: Mapping[str, RunRecord], claims: Mapping[RunId, bytes], tenure: Tenure) -> None:
         """What the worker is told."""
-        self.begun[record.id] = claim
+        assert tenure is self.tenure
+        self.begun.update({run_id: claims.get(RunId(run_id)) for run_id in records})
 
     def ask(self, starts: Starts) -> list[Batch]:
         """What is to be committed."""

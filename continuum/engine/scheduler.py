@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -227,13 +227,14 @@ class Scheduler:
         self._reserved += 1
         return tenure
 
-    def begin(self, record: RunRecord, claim: bytes | None) -> None:
-        """Work on a run for which room was reserved, and which was started under that claim; None if it was not."""
-        self._reserved -= 1
-        if claim is None:  # it may be there for any worker
+    def begin(self, records: Mapping[str, RunRecord], claims: Mapping[RunId, bytes], tenure: Tenure) -> None:
+        """Work on runs for which room was reserved under that tenure: on those that were started have these claims."""
+        self._reserved -= len(records)
+        if len(claims) < len(records):  # the others may be there for any worker
             self._lookout.look_again()
-        elif self.lease.tenure.made(claim):
-            self._line[record.id] = self._worklist.begun(record, claim)
+        if self.lease.tenure is tenure:
+            for run_id, claim in claims.items():
+                self._line[run_id] = self._worklist.begun(records[run_id], claim)
 
     def _on_drained(self) -> None:
         self._drained = True

@@ -239,7 +239,7 @@ class Ledger:
             self.put_code(batch, record.id, code)
         return batch, True
 
-    def start_held(self, view: View, records: Sequence[RunRecord], tenure: Tenure) -> tuple[Batch, dict[str, bytes]]:
+    def start_held(self, view: View, records: Sequence[RunRecord], tenure: Tenure) -> tuple[Batch, dict[RunId, bytes]]:
         """Create runs that do not exist, all or none of them, in the hands of the worker whose tenure that is.
 
         Gives their claims; none where the tenure is over: then they are for any worker.
@@ -250,10 +250,10 @@ class Ledger:
             for record in records:
                 self._put_new(batch, record)
             return batch, {}
-        claims: dict[str, bytes] = {record.id: tenure.claim() for record in records}
+        claims = {record.id: tenure.claim() for record in records}
         # What is alike stands together: it lies together in the store, and is put there faster.
         batch.puts = [write(codec, keys.run(record.id), record) for record in records]
-        batch.checks += [tenure.entry, *((key, None) for key, _ in batch.puts)]
+        batch.checks += [tenure.entry, *[(key, None) for key, _ in batch.puts]]
         status = Status.RUNNING
         batch.puts += [write_new_state(keys.state(each.id), status, each.created) for each in records]
         batch.puts += [(keys.index(status, each.created, each.id), b"") for each in records]
