@@ -102,19 +102,9 @@ class Ledger:
         self.codec = codec
         self.results = Results(codec, self.put_ready)
         self.limits = Limits(codec, self.put_ready)
-        self._seen: tuple[View | None, dict[bytes, bytes | None]] = None, {}
+        self._here: tuple[View | None, bytes | None] = None, None  # what says so, in the last view
 
     # Reading
-
-    def _see(self, view: View, key: bytes) -> bytes | None:
-        """What stands there; looked up once in each view, for what every start asks for."""
-        seen = self._seen
-        if seen[0] is not view:
-            seen = self._seen = view, {}
-        found = seen[1]
-        if key not in found:
-            found[key] = view.get(key)
-        return found[key]
 
     def record(self, view: View, run_id: str) -> RunRecord:
         """What was started under that id. Raises RunNotFound."""
@@ -212,7 +202,10 @@ class Ledger:
     def here(self, view: View) -> tuple[bytes, bytes | None]:
         """The check that the runs of the store go on in it. Raises StoreMoved if they do not."""
         key = keys.move()
-        data = self._see(view, key)
+        seen, data = self._here
+        if seen is not view:  # every start and send asks for it
+            data = view.get(key)
+            self._here = view, data
         if data is not None and (mark := read(self.codec, Move, key, data)).state != "arrived":
             raise StoreMoved(_MOVES[mark.state].format(mark.place))
         return key, data
