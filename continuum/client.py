@@ -152,8 +152,9 @@ class Client:
         starts = self._starts
         if starts is None or not starts.takes(record, tenure):
             assert self.worker is not None, "the tenure is its"
-            starts = self._starts = Starts(self.ledger, tenure, self.worker.begin)
+            starts = Starts(self.ledger, tenure, self.worker.begin)
             self._submit(starts)
+            self._starts = starts
         return starts
 
     def run(self, id: str) -> AsyncRun[Any]:

@@ -95,7 +95,8 @@ class Starts(Job[None]):
 
     def settle(self, applied: Sequence[bool]) -> bool:
         self._settled = all(applied)
-        self._doubtful = list(self._records)  # if not, somebody was faster
+        if not self._settled:  # somebody was faster, and it may be anywhere
+            self._doubtful = list(self._records)
         return self._settled
 
     def tell(self) -> None:
