@@ -327,10 +327,11 @@ class Client:
 
     def check(self) -> None:
         """Raise what has stopped the engine, if something has."""
+        if self._failure is None:
+            return
         if isinstance(self._failure, ContinuumError):
             raise copy(self._failure) from self._failure
-        if self._failure is not None:
-            raise StoreClosed(f"the engine has stopped: {self._failure!r}") from self._failure
+        raise StoreClosed(f"the engine has stopped: {self._failure!r}") from self._failure
 
     def _end_of_existing(self, view: View, run_id: str) -> RunEnd | None:
         self.ledger.state(view, run_id)

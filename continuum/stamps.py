@@ -48,7 +48,10 @@ class Stamps:
         chance = self.seed()
         with self._lock:
             milliseconds, rest = divmod(self._clock(), 1_000_000)
-            made = self._last_made = max(milliseconds << 12 | rest >> 8, self._last_made + 1)
+            made = milliseconds << 12 | rest >> 8
+            if made <= self._last_made:
+                made = self._last_made + 1
+            self._last_made = made
         time = f"{made:015x}"
         # The 7 is the version, the 8 the variant, which 9, a and b would be too.
         return f"{time[:8]}-{time[8:12]}-7{time[12:]}-8{chance[:3]}-{chance[3:15]}"

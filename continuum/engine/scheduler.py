@@ -133,6 +133,7 @@ class Scheduler:
         self._landed: deque[tuple[Attempt, Outcome]] = deque()  # steps that have ended
         self._idlers: list[anyio.Event] = []
         self._reserved = 0  # room for runs that are being started
+        self._unbound: set[tuple[str, str, str]] = set()  # kinds of runs that it takes, without a limit: seen so far
         self._draining = False  # nothing new is taken up
         self._drained = False  # no step is in flight any more
         self._stopped = False
@@ -220,10 +221,13 @@ class Scheduler:
         """
         tenure = self.lease.tenure
         full = len(self._line) + self._reserved >= LINE or self._draining or self._lookout.crowded
-        if full or not tenure.enlisted or self._bound_of(record.workflow) is not None:
+        if full or not tenure.enlisted:
             return None
-        if not self._worklist.takes(record):
-            return None
+        kind = record.workflow, record.version, record.queue
+        if kind not in self._unbound:
+            if self._bound_of(record.workflow) is not None or not self._worklist.takes(record):
+                return None
+            self._unbound.add(kind)
         self._reserved += 1
         return tenure
 

@@ -290,8 +290,10 @@ def _names(kind: Any) -> list[str]:
 def _brief_run(run: RunRecord) -> str | None:
     if _run_extras(run) != _NO_RUN_EXTRAS:
         return None
-    what = f"{_quoted(run.id)},{_quoted(run.workflow)},{_quoted(run.version)},{_quoted(run.queue)}"
-    return f"[{what},{run.created},{_quoted(run.seed)},0,null,null]"  # to the parent, at which older versions look
+    return (
+        f"[{_quoted(run.id)},{_quoted(run.workflow)},{_quoted(run.version)},{_quoted(run.queue)},{run.created},"
+        f"{_quoted(run.seed)},0,null,null]"  # to the parent, at which older versions look
+    )
 
 
 def _brief_state(state: RunState) -> str | None:

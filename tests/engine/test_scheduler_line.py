@@ -129,3 +129,13 @@ def test_a_run_that_another_has_started_meanwhile_is_not_begun_twice() -> None:
         assert begun == ["same"]
         runs[0].send("word", 5)
         assert [run.result() for run in runs] == [5, 5, 5]
+
+
+async def test_a_run_for_another_queue_is_for_others_though_its_workflow_is_done_here() -> None:
+    async with engine(Space()) as started:
+        await started.until_idle()
+        await started.start(listening("mine"))
+        others = await started.start(listening("others'"), queue="elsewhere")
+        await started.until_idle()
+        assert begun == ["mine"]
+        assert await others.status() == "pending"
