@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -208,8 +208,38 @@ def differs() -> Any:
     yield Receive("go")
 
 
+class Counting(MemoryStore):
+    """A store that remembers how many runs each batch created."""
+
+    def __init__(self, created: list[int]) -> None:
+        super().__init__(Space())
+        self._created = created
+
+    def another(self) -> Counting:
+        return self
+
+    def commit(self, batches: Sequence[Batch]) -> list[bool]:
+        for batch in batches:
+            runs = sum(keys.is_run(key) for key, _ in batch.puts)
+            if runs:
+                self._created.append(runs)
+        return super().commit(batches)
+
+
 @pytest.mark.anyio
-async def test_one_id_that_is_started_by_many_tasks_at_once_is_one_run() -> None:
+async def test_what_tasks_start_in_one_turn_of_the_loop_is_one_batch() -> None:
+    created: list[int] = []
+    async with AsyncEngine(Counting(created), workflows=[differs]) as engine:
+        await engine.until_idle()
+        async with anyio.create_task_group() as group:
+            for _ in range(20):
+                group.start_soon(engine.start, differs())
+        await engine.start(differs())
+    assert created == [20, 1]
+
+
+@pytest.mark.anyio
+async def test_one_id_that_is_started_by_many_tasks_at_once_is_one_run(where: str) -> None:
     runs: list[AsyncRun[Any]] = []
     refused: list[RunExists] = []
 
@@ -219,7 +249,7 @@ async def test_one_id_that_is_started_by_many_tasks_at_once_is_one_run() -> None
         except RunExists as error:
             refused.append(error)
 
-    async with AsyncEngine(MemoryStore(Space()), workflows=[waits, differs]) as engine:
+    async with AsyncEngine(where, workflows=[waits, differs]) as engine:
         await engine.until_idle()
         async with anyio.create_task_group() as group:
             for number in range(5):
@@ -232,7 +262,7 @@ async def test_one_id_that_is_started_by_many_tasks_at_once_is_one_run() -> None
 
 
 @pytest.mark.anyio
-async def test_runs_that_tasks_start_at_once_are_told_apart() -> None:
+async def test_runs_that_tasks_start_at_once_are_told_apart(where: str) -> None:
     ended: dict[str, Any] = {}
 
     async def start(word: str) -> None:
@@ -241,7 +271,7 @@ async def test_runs_that_tasks_start_at_once_are_told_apart() -> None:
         ended[word] = await run.result(TOO_LONG)
 
     words = [f"word {number}" for number in range(20)]
-    async with AsyncEngine(MemoryStore(Space()), workflows=[waits]) as engine:
+    async with AsyncEngine(where, workflows=[waits]) as engine:
         await engine.until_idle()
         async with anyio.create_task_group() as group:
             for word in words:
