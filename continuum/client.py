@@ -28,7 +28,6 @@ from continuum.runs import AsyncRun
 from continuum.stamps import Stamps
 from continuum.starts import Starts
 from continuum.store.carried import pack
-from continuum.store.codec import Codec
 from continuum.store.committer import Committer, Job, Single
 from continuum.store.ledger import Ledger, Plan
 from continuum.store.protocol import Store, View
@@ -205,8 +204,8 @@ class Client:
         await self.ask(partial(self.ledger.retry, run_id=run_id, stamp=self.stamps.next()))
         self.poke()
 
-    async def wait_for_end(self, run_id: str, timeout: Duration | None, told: Callable[[Codec, str, RunEnd], T]) -> T:
-        """Wait until a run has ended, and give what it is `told` as. Raises RunNotFound, TimeoutError."""
+    async def wait_for_end(self, run_id: str, timeout: Duration | None = None) -> RunEnd:
+        """Wait until a run has ended. Raises RunNotFound, TimeoutError."""
         self.check()
         limit = None if timeout is None else nanoseconds(timeout, "timeout") / 1e9
         promise: Promise[RunEnd | None] = self._promise()
@@ -226,7 +225,7 @@ class Client:
         if end is None:
             self.check()
             raise TimeoutError(await self._why_late(run_id, limit))
-        return told(self.ledger.codec, run_id, end)
+        return end
 
     def _wait_no_more(self, run_id: str, promise: Promise[RunEnd | None]) -> None:
         waiting = self._waiters[run_id]

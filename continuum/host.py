@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from types import TracebackType
@@ -118,7 +118,7 @@ class AsyncEngine:
 
     # What a user asks for
 
-    def start(
+    async def start(
         self,
         invocation: Invocation[T],
         id: str | None = None,
@@ -126,9 +126,9 @@ class AsyncEngine:
         priority: int = 0,
         delay: Duration | None = None,
         timeout: Duration | None = None,
-    ) -> Coroutine[Any, Any, AsyncRun[T]]:
-        """To be awaited: see :meth:`continuum.client.Client.start`."""
-        return self.client.start(invocation, id, queue, priority, delay, timeout)
+    ) -> AsyncRun[T]:
+        """See :meth:`continuum.client.Client.start`."""
+        return await self.client.start(invocation, id, queue, priority, delay, timeout)
 
     def run(self, id: str) -> AsyncRun[Any]:
         """See :meth:`continuum.client.Client.run`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator
+from collections.abc import Generator
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -40,18 +40,20 @@ class AsyncRun(Generic[T_co]):
         yield from self.status().__await__()
         return self
 
-    def result(self, timeout: Duration | None = None) -> Coroutine[Any, Any, T_co]:
-        """Await it to wait until the run has ended, and get its result; `timeout` is seconds, a timedelta or text.
+    async def result(self, timeout: Duration | None = None) -> T_co:
+        """Wait until the run has ended, and give its result; `timeout` is seconds, a timedelta or text.
 
         Raises RunFailed (the workflow's own exception is its cause, or an UnpicklableError where its class
         cannot be imported), RunCancelled, RunReverted, RunTimedOut, or TimeoutError if it has not ended in time;
         then it goes on all the same.
         """
-        return self._client.wait_for_end(self.id, timeout, told_result)
+        end = await self._client.wait_for_end(self.id, timeout)
+        result: T_co = told_result(self._client.ledger.codec, self.id, end)
+        return result
 
     async def wait(self, timeout: Duration | None = None) -> str:
         """Wait until the run has ended, and give its status word; loads nothing. Raises TimeoutError."""
-        return await self._client.wait_for_end(self.id, timeout, lambda codec, run_id, end: end.status.value)
+        return (await self._client.wait_for_end(self.id, timeout)).status.value
 
     async def status(self) -> str:
         """One of the status words, such as ``"waiting"``."""
