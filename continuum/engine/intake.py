@@ -39,14 +39,14 @@ def machine_of(
     return Machine(
         record.id,
         body,
-        seed=bytes.fromhex(record.seed),
-        workflow=record.workflow,
-        label=f"workflow {record.workflow!r}, version {record.version!r}",
-        generation=record.generation,
-        deadline=record.deadline,
-        compensate_on_failure=workflow.compensate_on_failure,
-        encode=codec.outcome,
-        adopt=adopt,
+        bytes.fromhex(record.seed),
+        record.workflow,
+        record.version,
+        codec.outcome,
+        record.generation,
+        record.deadline,
+        workflow.compensate_on_failure,
+        adopt,
     )
 
 

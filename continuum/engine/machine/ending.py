@@ -23,18 +23,19 @@ def stop(machine: Machine, entry: Entry) -> None:
     """The run was cancelled or its deadline has passed: let the workflow clean up and end."""
     assert isinstance(entry.outcome, Value)
     machine.stopping, machine.stop_reason = entry.name, entry.outcome.value
-    if machine.undo.position is None:  # an undoing that is under way is not left half done
+    if machine.undone_at is None:  # an undoing that is under way is not left half done
         machine.fibers.cancel(machine.root, Cancelled(entry.outcome.value))
 
 
 def end(machine: Machine, outcome: Outcome) -> None:
     """The root, or the undoing, came to its end."""
-    if machine.undo.position is not None and not machine.undo.running:
+    undone_at = machine.undone_at
+    if undone_at is not None and not machine.undo.running:
         failed = isinstance(outcome, Failure) and not isinstance(outcome.error, Cancelled)
-        _begin_undoing(machine, machine.undo.position, outcome if failed else machine.undo.cause)
+        _begin_undoing(machine, undone_at, outcome if failed else machine.undo.cause)
         return
     match outcome:
-        case Value() if machine.undo.running:
+        case Value() if undone_at is not None:
             settle(machine, Status.REVERTED, machine.undo.cause)
         case Value(value):
             result = recorded(machine, machine.root, value, "the result of the workflow")
@@ -59,8 +60,9 @@ def _fail(machine: Machine, error: BaseException) -> None:
 
 def callback_failed(machine: Machine, error: Exception) -> bool:
     """A handler raised an error, which is nobody's but the run's. Whether the code goes on as if it had not."""
-    if machine.undo.position is not None and not machine.undo.running:
-        machine.undo.decide(machine.undo.position, Failure(error))
+    undone_at = machine.undone_at
+    if undone_at is not None and not machine.undo.running:
+        machine.undo.decide(undone_at, Failure(error))
         return True
     if _is_to_be_undone(machine):
         revert(machine, machine.root.position(), Failure(error))

@@ -56,7 +56,8 @@ __all__ = ["Machine"]
 class Machine:
     """The state of one run, as its journal and its code make it.
 
-    `body` is a fresh generator of the `workflow` of that name; `seed` is where its random numbers come from;
+    `body` is a fresh generator of that `version` of the `workflow` of that name; `seed` is where its random numbers
+    come from;
     `deadline`, in nanoseconds since the epoch, ends it as timed out. `generation` counts how often it
     has gone on by ContinueUsing: positions begin anew with each, so the ids made from them tell it.
     `encode` gives a value as a replay will see it, or the error of one that cannot be recorded, which the
@@ -66,15 +67,16 @@ class Machine:
 
     __slots__ = (
         "__weakref__",
+        "_failures",
         "_inbox",
         "_predicates",
         "_seed",
+        "_undo",
         "compensates",
         "context",
         "deadline",
         "dues",
         "encode",
-        "failures",
         "family",
         "fibers",
         "finished",
@@ -87,7 +89,6 @@ class Machine:
         "stop_reason",
         "stopping",
         "unasked",
-        "undo",
         "waiting",
     )
 
@@ -95,14 +96,13 @@ class Machine:
         self,
         run_id: str,
         body: Body,
-        *,
         seed: bytes,
         workflow: str = "",
-        label: str = "",
+        version: str = "",
+        encode: Callable[[Any, str], Outcome] = lambda value, what: Value(value),
         generation: int = 0,
         deadline: int | None = None,
         compensate_on_failure: bool = False,
-        encode: Callable[[Any, str], Outcome] = lambda value, what: Value(value),
         adopt: Callable[[Body], Body] | None = None,
     ) -> None:
         self.run_id = run_id
@@ -113,7 +113,7 @@ class Machine:
         self.deadline = deadline
         self.compensates = compensate_on_failure
         self.encode = encode
-        self.journal = Journal(run_id, label)
+        self.journal = Journal(run_id, workflow, version)
         self.fibers = Fibers(self.journal, self, adopt)
         self.root = self.fibers.spawn((), body)
         self.waiting: dict[Position, Waiting] = {}
@@ -121,10 +121,10 @@ class Machine:
         self.stopping: str | None = None  # the name of the cancel entry, once there is one
         self.stop_reason: str | None = None  # which that entry tells
         self.reacts = False  # there may be events that someone takes, or conditions to look at
-        self._inbox: Inbox | None = None  # most runs need neither
+        self._inbox: Inbox | None = None  # most runs need none of these
         self._predicates: Predicates | None = None
-        self.undo = UndoStack()
-        self.failures = Failures()
+        self._undo: UndoStack | None = None
+        self._failures: Failures | None = None
         self.patches: dict[str, bool] = {}
         self.state: dict[str, Any] = {}  # what the run has published
         self.dues: list[tuple[int, Position]] = []  # of timers, those that no longer matter too
@@ -142,6 +142,25 @@ class Machine:
         if self._predicates is None:
             self._predicates, self.reacts = Predicates(), True
         return self._predicates
+
+    @property
+    def undo(self) -> UndoStack:
+        """What can be undone; made when it is first asked for."""
+        if self._undo is None:
+            self._undo = UndoStack()
+        return self._undo
+
+    @property
+    def undone_at(self) -> Position | None:
+        """Where the undoing stands, once it is decided."""
+        return None if self._undo is None else self._undo.position
+
+    @property
+    def failures(self) -> Failures:
+        """Which command failed with which error; made when it is first asked for."""
+        if self._failures is None:
+            self._failures = Failures()
+        return self._failures
 
     def feed(self, event: Event, now: int) -> list[Request] | Straight:
         """Take one event in, at the time `now` (nanoseconds since the epoch), and give what follows.
@@ -425,7 +444,7 @@ class Machine:
     @property
     def ends_for(self) -> str | None:
         """Why the run is to end, if it was cancelled or is reverting."""
-        return REVERTS if self.stop_reason is None and self.undo.position is not None else self.stop_reason
+        return REVERTS if self.stop_reason is None and self.undone_at is not None else self.stop_reason
 
     def branch_failed(self, fiber: Fiber, failure: Failure) -> None:
         """Record an error that comes from no command: where it was raised, a retry begins."""

@@ -33,11 +33,13 @@ class Whereabouts(Protocol):
 class Journal:
     """The journal of one run as its machine sees it: what is left to replay, what is to be appended."""
 
-    __slots__ = ("_label", "_next", "_present", "_recorded", "_run_id", "live", "now", "recall", "requests")
+    __slots__ = ("_next", "_present", "_recorded", "_run_id", "_version", "_workflow", "live", "now",
+                 "recall", "requests")  # fmt: skip
 
-    def __init__(self, run_id: str, label: str = "") -> None:
+    def __init__(self, run_id: str, workflow: str, version: str) -> None:
         self._run_id = run_id
-        self._label = label  # what is told of the run's code
+        self._workflow = workflow
+        self._version = version
         self._recorded: Sequence[Entry] = ()
         self._next = 0  # of what is recorded, to be replayed
         self.live = True
@@ -119,7 +121,7 @@ class Journal:
         recorded_at, attempted_at = position_text(entry.position), position_text(position)
         recorded = described(entry.kind, entry.name)
         apart = recorded_at != attempted_at
-        run = f"run {self._run_id!r}" + (f" ({self._label})" if self._label else "")
+        run = f"run {self._run_id!r} (workflow {self._workflow!r}, version {self._version!r})"
         lines = [
             f"the code of {run} does not fit its journal at position {recorded_at or '(start)'}:",
             f"  recorded:  {recorded}" + (f"  at {recorded_at}" if apart and recorded_at else ""),

@@ -223,7 +223,7 @@ def restore(snapshot: Snapshot, make: Callable[[Body], Machine]) -> Machine | st
     machine = make(bodies[0])
     if machine.family != snapshot["family"]:
         return f"it is of run {snapshot['family']!r}, and not of {machine.family!r}"
-    machine.undo = undo
+    machine._undo = undo
     _wake(machine, bodies)
     _put_fibers(machine, snapshot, bodies)
     _put_waiting(machine, snapshot["waiting"])
@@ -234,7 +234,7 @@ def restore(snapshot: Snapshot, make: Callable[[Body], Machine]) -> Machine | st
         machine.stopping, machine.stop_reason = snapshot["stopping"]
     machine.patches = dict(snapshot["patches"])
     machine.state = dict(snapshot["published"])
-    machine.failures = Failures(snapshot["failures"])
+    machine._failures = Failures(snapshot["failures"])
     return machine
 
 

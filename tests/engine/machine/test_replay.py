@@ -55,7 +55,7 @@ def test_the_message_tells_everything_that_is_known() -> None:
     line = now_c.__code__.co_firstlineno + 2
     assert (error.position, error.recorded, error.attempted) == ("1", "save 'b'", "save 'c'")
     assert str(error).splitlines()[:-1] == [
-        "the code of run 'run-1' (workflow 'order') does not fit its journal at position 1:",
+        "the code of run 'run-1' (workflow 'order', version '1') does not fit its journal at position 1:",
         "  recorded:  save 'b'",
         "  attempted: save 'c'",
         f"  in the code: test_replay.py:{line} in {now_c.__qualname__}",
