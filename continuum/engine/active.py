@@ -82,10 +82,12 @@ class Active:
     __slots__ = (
         "_added",
         "_batch",
+        "_claim",
         "_code",
         "_effects",
         "_known_to_run",
         "_limited",
+        "_messages",
         "_numbered_from",
         "_opening",
         "_recorder",
@@ -96,7 +98,6 @@ class Active:
         "dropping",
         "end",
         "ended",
-        "fence",
         "id",
         "idle_since",
         "in_flight",
@@ -104,7 +105,6 @@ class Active:
         "keyed",
         "leaving",
         "machine",
-        "messages",
         "number",
         "record",
         "retried",
@@ -122,7 +122,7 @@ class Active:
         self.id: RunId = record.id
         self.state = state
         self.in_flight: set[Position] = set()  # commands that the host is at work on, or will be
-        self.messages: set[int] = set()  # of the inbox, that the machine was told of
+        self._messages: set[int] | None = None
         self.sent: dict[Position, tuple[str, str]] = {}  # run and message id of events under way
         self.ended = False  # nothing more may be fed to it
         self.shares: Shares | None = None  # its steps whose results are shared, where there have been any
@@ -143,8 +143,7 @@ class Active:
         self.carried: Carried | None = None  # the code that came with it, where it is executed by that
         self.idle_since: int | None = None
         self._recorder = recorder
-        self.fence = keys.claim(record.id), claim
-        """The check of every batch of the run's own: it does nothing unless the run is held by this claim."""
+        self._claim = claim
         self._added: list[Pair] = []  # to its journal, as long as nothing else is to be changed
         self._batch: Batch | None = None  # all that is to be changed, otherwise
         self._effects: list[Effect] = []
@@ -170,6 +169,18 @@ class Active:
         return self.state.crashes
 
     @property
+    def fence(self) -> tuple[bytes, bytes]:
+        """The check of every batch of the run's own: it does nothing unless the run is held by this claim."""
+        return keys.claim(self.id), self._claim
+
+    @property
+    def messages(self) -> set[int]:
+        """Those of the inbox that the machine was told of; made when it is first asked for."""
+        if self._messages is None:
+            self._messages = set()
+        return self._messages
+
+    @property
     def changed(self) -> bool:
         """Whether something of it waits to be committed."""
         return bool(self._added) or self._batch is not None
@@ -185,7 +196,8 @@ class Active:
 
     def knows(self, number: int) -> bool:
         """Whether the run has been told of that message, or nothing can be news to it."""
-        return self.ended or number in self.messages
+        messages = self._messages  # asked for on another thread, which must not make them
+        return self.ended or (messages is not None and number in messages)
 
     def stand_in_line(self, hand: InHand) -> None:
         """Tell in which lines it waits."""
@@ -474,7 +486,7 @@ class Active:
         end = self.end = end_of(self._recorder.codec, settlement.status, settlement.outcome)
         called = self.record.parent_position is not None
         wanted = end.status is Status.FAILED or (end.status is Status.CANCELLED and called)  # by a retry
-        left = () if wanted else self.messages
+        left = () if wanted or self._messages is None else self._messages
         self._recorder.end(self.batch, self.record, self.state, end, now, settlement.failed_at, left)
         if not wanted and self.upkeep is not None:
             self._recorder.forget_continuation(self.batch, self.id)

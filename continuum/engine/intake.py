@@ -14,9 +14,9 @@ from continuum.engine.machine.rewind import retry
 from continuum.journal import TAKES, Entry, Position, Status, Value
 from continuum.store.codec import Codec
 from continuum.store.ends import outcome_of
-from continuum.store.look import Taken
+from continuum.store.look import Fresh, Taken
 from continuum.store.recorder import Recorder
-from continuum.store.records import Message, RunEnd, RunRecord
+from continuum.store.records import Message, RunEnd, RunRecord, RunState
 from continuum.workflow import Registry, Workflow
 
 if TYPE_CHECKING:
@@ -58,8 +58,24 @@ class Intake:
         self._recorder = recorder
         self._keeper = keeper
 
+    def begin(self, fresh: Fresh, now: int) -> Active:
+        """A run that was started in the hands of this worker, and has no messages; blocked where it cannot load."""
+        record = fresh.record
+        active = Active(record, RunState(Status.RUNNING, record.created), fresh.claim, self._recorder)
+        active.keep_at = self._keeper.first_look
+        try:
+            args, kwargs = active.codec.decode(record.payload)
+            active.machine = self._machine(active, args, kwargs)
+        except Exception as error:  # any code of the user's may run in a pickle
+            _block(active, error)
+            return active
+        active.feed(_FRESH, now)
+        if active.successor is not None:
+            self._stop(active, (), now)
+        return active
+
     def take_up(self, taken: Taken, now: int) -> Active | None:
-        """The run, replayed and told of its messages; blocked where that cannot be done.
+        """A run that was claimed, replayed and told of its messages; blocked where that cannot be done.
 
         None where its continuation turned out to be of no use: it is to be claimed anew, and replayed.
         """
@@ -77,7 +93,7 @@ class Intake:
                     return None
                 active.machine = machine
         except Exception as error:
-            active.block(f"run {record.id!r} cannot be loaded: {type(error).__name__}: {error}")
+            _block(active, error)
             return active
         resumed = taken.continuation if taken.resumed is not None else None
         active.number_from(taken.journal, record.journal_start if resumed is None else resumed.number)
@@ -205,3 +221,7 @@ class Intake:
                 return ChildDone(tuple(message.position or ()), outcome_of(active.codec, message.name, end), number)
             case _:
                 return CancelAsked(message.reason, number)
+
+
+def _block(active: Active, error: Exception) -> None:
+    active.block(f"run {active.id!r} cannot be loaded: {type(error).__name__}: {error}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 import anyio
@@ -35,7 +36,7 @@ from continuum.store.calls import InHand
 from continuum.store.committer import Committer
 from continuum.store.ledger import Ledger
 from continuum.store.limits import Bound, bound_of_workflow
-from continuum.store.look import Nudge, Queued, Taken
+from continuum.store.look import Fresh, Nudge, Queued, Taken
 from continuum.store.payload import this_python
 from continuum.store.protocol import Batch, Store
 from continuum.store.recorder import Recorder
@@ -128,7 +129,7 @@ class Scheduler:
         self._runs: dict[RunId, Active] = {}
         self._busy: set[RunId] = set()  # of these, those with something under way
         self._lined_up: set[Active] = set()  # of these, those that may be in line for a result or a slot
-        self._line: dict[RunId, Taken] = {}  # started in this worker's hands, and not begun yet
+        self._line: dict[RunId, Fresh] = {}  # started in this worker's hands, and not begun yet
         self._memory: set[Active] = set()  # those, and those that are just leaving
         self._landed: deque[tuple[Attempt, Outcome]] = deque()  # steps that have ended
         self._idlers: list[anyio.Event] = []
@@ -167,8 +168,8 @@ class Scheduler:
                 call()
             self._pipeline.perform(SLICE)
             self._feed_next()
-            while self._line and self._room() > 0:
-                self._begin_next()
+            if self._line:
+                self._begin(self._room())
             self._fire_timers()
             self._pipeline.commit()
             if self._drained and not (self._pipeline.committing or self._pipeline.waiting or self._landed):
@@ -238,7 +239,7 @@ class Scheduler:
             self._lookout.look_again()
         if self.lease.tenure is tenure:
             for run_id, claim in claims.items():
-                self._line[run_id] = self._worklist.begun(records[run_id], claim)
+                self._line[run_id] = Fresh(records[run_id], claim)
 
     def _on_drained(self) -> None:
         self._drained = True
@@ -271,8 +272,7 @@ class Scheduler:
 
     def _leave(self) -> None:
         """Hand every run back; stop once that is written down."""
-        while self._line:
-            self._begin_next()
+        self._begin(len(self._line))
         for active in list(self._runs.values()):
             self._release(active)
         self._pipeline.commit()
@@ -298,9 +298,11 @@ class Scheduler:
     def _room(self) -> int:
         return self._most() - len(self._busy)
 
-    def _begin_next(self) -> None:
-        run_id = next(iter(self._line))
-        self._take_up(self._line.pop(run_id))
+    def _begin(self, most: int) -> None:
+        """Begin that many of the runs that were started in this worker's hands."""
+        now = self.clock()
+        for run_id in list(islice(self._line, max(0, most))):
+            self._hold(self._intake.begin(self._line.pop(run_id), now))
 
     def take_up(self, taken: Taken) -> Active | None:
         """Work on a run that was claimed. What is claimed by an engine that ends is its successor's."""
@@ -312,11 +314,14 @@ class Scheduler:
             self._lookout.reclaim(taken.record.id)
             return None
         self.keeping.begin(active, taken)
+        self._hold(active)
+        return active
+
+    def _hold(self, active: Active) -> None:
         self._runs[active.id] = active
         self._memory.add(active)
         self._busy.add(active.id)
         self.touch(active)
-        return active
 
     def queued(self, queued: Queued) -> None:
         """A run that may not begin yet waits in line."""
@@ -325,9 +330,7 @@ class Scheduler:
     def nudge(self, nudge: Nudge) -> None:
         """Something came for a run that is in memory."""
         if nudge.run_id in self._line:
-            taken = self._line.pop(nudge.run_id)
-            taken.messages = nudge.messages
-            self._take_up(taken)
+            self._take_up(self._worklist.taken(self._line.pop(nudge.run_id), nudge.messages))
         active = self._runs.get(nudge.run_id)
         if active is None or active.ended:  # it is just leaving
             self._lookout.look_again()

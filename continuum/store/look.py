@@ -50,6 +50,18 @@ class Taken:
 
 
 @dataclass(slots=True)
+class Fresh:
+    """A run that was started in the hands of this worker, which has not begun it yet."""
+
+    record: RunRecord
+    claim: bytes
+
+    def knows(self, number: int) -> bool:
+        """Everything that came for it is news."""
+        return False
+
+
+@dataclass(slots=True)
 class Nudge:
     """Something came for a run that is in memory; `ready` are the keys that said so."""
 

@@ -28,7 +28,7 @@ from continuum.store.calls import calls, gather, keys_for
 from continuum.store.carried import Carried, unpack
 from continuum.store.ledger import Ledger, is_laid_aside
 from continuum.store.limits import Asker, Bound, Round, bound_of_workflow
-from continuum.store.look import Look, Nudge, Queued, Taken
+from continuum.store.look import Fresh, Look, Nudge, Queued, Taken
 from continuum.store.orphans import Orphans, clear_away
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Continuation, Message, RunRecord, RunState, read
@@ -92,9 +92,10 @@ class Worklist:
         if look.blocked:
             self._try_blocked(view, look, look.blocked)
 
-    def begun(self, record: RunRecord, claim: bytes) -> Taken:
-        """A run that was just started, in the hands of this worker."""
-        taken = Taken(record, RunState(Status.RUNNING, record.created), claim)
+    def taken(self, fresh: Fresh, messages: Sequence[tuple[int, Message]]) -> Taken:
+        """A run that was started in the hands of this worker, and for which messages have come before it has begun."""
+        record = fresh.record
+        taken = Taken(record, RunState(Status.RUNNING, record.created), fresh.claim, messages=messages)
         try:
             taken.args, taken.kwargs = self._codec.decode(record.payload)
         except Exception as error:  # any code of the user's may run in a pickle

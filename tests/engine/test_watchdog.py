@@ -147,6 +147,18 @@ def quick() -> Any:
     return "quick"
 
 
+@workflow
+def given(value: object) -> Any:
+    yield Save(int)
+
+
+class Spinning:
+    """A value that is loaded by calling `spin`."""
+
+    def __reduce__(self) -> Any:
+        return spin, ()
+
+
 BAD = [in_the_workflow, inline, in_an_async_step, in_a_predicate, in_a_handler]
 
 
@@ -162,6 +174,20 @@ def test_it_is_seen_of_which_run_the_code_is_that_the_loop_executes(open_engine:
         assert "in spin" in busy.place
         released.set()
         eventually(lambda: busy_with(loops[0]) is None)
+
+
+def test_it_is_seen_of_which_run_the_arguments_are_that_are_loaded_as_it_begins(open_engine: OpenEngine) -> None:
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(given))
+        starting = threading.Thread(target=lambda: engine.start(given(Spinning()), id="bad"))
+        stack.callback(starting.join)
+        stack.callback(lambda: released.set())
+        starting.start()
+        eventually(lambda: begun)
+        busy = busy_with(loops[0])
+        assert busy is not None
+        assert busy.run_id == "bad"
+        assert "in spin" in busy.place
 
 
 @pytest.mark.parametrize("where", ["memory"], indirect=True)

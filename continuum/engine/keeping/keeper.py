@@ -63,6 +63,8 @@ class Keeper:
         self._auto = auto
         self._replays = Replays(scheduler.clock, scheduler.mailbox.post)
         self._unfit: dict[RunId, tuple[str, int]] = {}  # why one cannot be used though it was loaded, and of when it is
+        self.first_look = LONG if auto else NEVER
+        """With how many entries the continuation of a fresh run is to be seen to."""
         self.at_work = 0
         """How many runs are changing over to twins."""
 
@@ -100,7 +102,7 @@ class Keeper:
         return Stale(DELETED.format(record.compacted, error)) if record.compacted else error
 
     def begin(self, active: Active, taken: Taken) -> None:
-        """A run was taken up: set when its continuation is to be seen to."""
+        """A run was taken up that was begun before: set when its continuation is to be seen to."""
         last = taken.continuation
         if taken.journal and any(entry.key for _, entry in taken.journal):
             active.keyed = True
@@ -117,7 +119,7 @@ class Keeper:
 
     def _look_later(self, active: Active) -> None:
         number = active.record.journal_start if active.upkeep is None else active.upkeep.number
-        active.keep_at = number + LONG if self._auto else NEVER
+        active.keep_at = number + self.first_look
 
     # Its batch is about to be closed
 
