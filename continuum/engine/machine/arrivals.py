@@ -1,6 +1,6 @@
 """What each event does to a machine: a function for each, and a table at the end.
 
-After it the machine is to settle down, unless the run has gone straight on from one step to the next: then that is
+After it the machine is to settle down, unless the run has gone straight to its next step: then what it asks for is
 given back. An event whose command has been completed or cancelled meanwhile does nothing.
 """
 
@@ -19,6 +19,7 @@ from continuum.engine.machine.requests import (
     ChildDone,
     EventArrived,
     HistoryDropped,
+    Request,
     SendDone,
     SlotGiven,
     Started,
@@ -27,7 +28,7 @@ from continuum.engine.machine.requests import (
     StepWanted,
     TimerFired,
 )
-from continuum.engine.machine.straight import Straight, step_done
+from continuum.engine.machine.straight import Straight, set_out, step_done
 from continuum.errors import Cancelled, EnsureTimeout, ReceiveTimeout
 from continuum.journal import Failure, Kind, Outcome, Status, Value
 
@@ -37,16 +38,21 @@ if TYPE_CHECKING:
 __all__ = ["EVENTS", "load"]
 
 
-def _started(machine: Machine, event: Started) -> None:
-    load(machine, event)
-    held = event.events or event.recall is not None  # there may be events before anything is done
+def _started(machine: Machine, event: Started) -> list[Request] | None:
+    held = bool(event.events) or event.recall is not None  # there may be events before anything is done
+    new = not (held or event.journal or machine.root.started)
+    if not new:
+        load(machine, event)
     if held:
         machine.inbox.hold(event.events)
     if machine.deadline is not None:
         machine.wake_at((), machine.deadline)
+    if new:
+        return set_out(machine)
     if held:
         machine.settle_down()
         machine.inbox.release()  # only now: whatever an event may call off has been asked for
+    return None
 
 
 def load(machine: Machine, event: Started) -> None:
@@ -128,7 +134,7 @@ def _cancel_asked(machine: Machine, event: CancelAsked) -> None:
         settle(machine, Status.CANCELLED, Failure(Cancelled(event.reason)))
 
 
-EVENTS: Final[dict[type, Callable[[Machine, Any], Straight | None]]] = {
+EVENTS: Final[dict[type, Callable[[Machine, Any], Straight | list[Request] | None]]] = {
     Started: _started,
     StepDone: step_done,
     StepWanted: _step_wanted,

@@ -146,6 +146,11 @@ class Fibers:
         self._line.append((fiber, NOTHING))
         return fiber
 
+    def begin(self, fiber: Fiber) -> Any:
+        """Let the code of a new fiber, which is alone, run up to its first command, and give that; or ENDED."""
+        self._line.clear()
+        return self.step(fiber, NOTHING) if self._start(fiber) else ENDED
+
     def resume(self, fiber: Fiber, outcome: Outcome) -> None:
         """Put a fiber in line whose wait is over."""
         fiber.waits_for = None
