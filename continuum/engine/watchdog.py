@@ -47,6 +47,7 @@ STALL: Final = 3
 
 _RUN_IN: Final[dict[CodeType, Callable[[Mapping[str, Any]], object]]] = {
     Active.feed.__code__: lambda names: names["self"],
+    Active.step_done.__code__: lambda names: names["self"],
     Intake.begin.__code__: lambda names: names["fresh"].record,
     Intake.take_up.__code__: lambda names: names["taken"].record,
     Intake.deliver.__code__: lambda names: names["active"],

@@ -121,6 +121,13 @@ def in_the_workflow() -> Any:
 
 
 @workflow
+def behind_a_step() -> Any:
+    yield Save(int)
+    yield Save(int)
+    spin()
+
+
+@workflow
 def inline() -> Any:
     yield Save(spin, executor="inline")
 
@@ -159,7 +166,7 @@ class Spinning:
         return spin, ()
 
 
-BAD = [in_the_workflow, inline, in_an_async_step, in_a_predicate, in_a_handler]
+BAD = [in_the_workflow, behind_a_step, inline, in_an_async_step, in_a_predicate, in_a_handler]
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda each: each.name)
