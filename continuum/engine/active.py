@@ -39,7 +39,7 @@ from continuum.store.calls import InHand
 from continuum.store.carried import Carried, pack
 from continuum.store.codec import Codec
 from continuum.store.ends import end_of
-from continuum.store.limits import Asker, bound_of_workflow
+from continuum.store.limits import Asker, Bound, bound_of_workflow
 from continuum.store.payload import this_python
 from continuum.store.protocol import Batch
 from continuum.store.recorder import Recorder
@@ -421,17 +421,18 @@ class Active:
 
     # Closing
 
-    def close(self, now: int, added: list[Pair]) -> tuple[Batch | None, list[Effect]]:
+    def close(self, now: int, common: Batch) -> tuple[Batch | None, list[Effect]]:
         """What was gathered: the batch, with the change of state that it leads to, and the effects behind it.
 
-        Where there is nothing but entries for the journal they go to `added`, and there is no batch.
+        Where there is nothing but entries for the journal, and it may be the end of the run, they go into the batch
+        that it has in `common` with others, and there is none of its own.
         """
         goes_on = self._known_to_run and self.in_flight and not self.ended
         if not goes_on and not self.leaving and self.end is None:
-            self._put_state(now)
+            self._put_state(now, common)
         batch, self._batch = self._batch, None
         if batch is None and self._added:
-            added += self._added
+            common.puts += self._added
             self._added.clear()
         effects, self._effects = self._effects, []
         looks_after = self.shares is not None or self.slots is not None or bool(self.sent)
@@ -446,13 +447,13 @@ class Active:
             self._recorder.release(self.batch, self.record, call=True)
             self._give_slots_back()
         else:
-            self._put_state(now)
+            self._put_state(now, self.batch)
             self._recorder.release(self.batch, self.record)
         self.leaving = self.ended = True
 
-    def _put_state(self, now: int) -> None:
+    def _put_state(self, now: int, common: Batch) -> None:
         if self.settlement is not None:
-            self._put_end(self.settlement, now)
+            self._put_end(self.settlement, now, common)
         elif self.successor is not None:
             note = self._recorder.hand_over(
                 self.batch,
@@ -466,7 +467,7 @@ class Active:
             )
             self._leave(note)
             if self.successor.workflow != self.record.workflow:
-                self._give_own_back()
+                self._give_own_back(self._own_bound())
         elif self.blocked is not None:
             self._change(Status.BLOCKED, now, reason=self.blocked, rewind=self.state.rewind)
             self._recorder.release(self.batch, self.record)
@@ -482,23 +483,31 @@ class Active:
         else:
             self._wait(now)
 
-    def _put_end(self, settlement: Settle, now: int) -> None:
+    def _put_end(self, settlement: Settle, now: int, common: Batch) -> None:
         end = self.end = end_of(self._recorder.codec, settlement.status, settlement.outcome)
         called = self.record.parent_position is not None
         wanted = end.status is Status.FAILED or (end.status is Status.CANCELLED and called)  # by a retry
         left = () if wanted or self._messages is None else self._messages
-        self._recorder.end(self.batch, self.record, self.state, end, now, settlement.failed_at, left)
+        bound = self._own_bound()
+        alone = not (called or self._batch or self.upkeep or self.shares or self.slots or bound)
+        batch = common if alone else self.batch
+        self._recorder.end(batch, self.record, self.state, end, now, settlement.failed_at, left)
+        if alone:  # it touches nothing but what is the run's own
+            return
         if not wanted and self.upkeep is not None:
             self._recorder.forget_continuation(self.batch, self.id)
         if self.shares is not None:
             self._effects += self.shares.give_up(self.batch)
         self._give_slots_back()
-        self._give_own_back()
+        self._give_own_back(bound)
 
-    def _give_own_back(self) -> None:
-        """The slot by which it was let begin, if its workflow has a limit."""
+    def _own_bound(self) -> Bound | None:
+        """The limit of its workflow, if it has one."""
         carried = self.carried
-        bound = bound_of_workflow(carried.workflow) if carried else self._recorder.bound_of(self.record.workflow)
+        return bound_of_workflow(carried.workflow) if carried else self._recorder.bound_of(self.record.workflow)
+
+    def _give_own_back(self, bound: Bound | None) -> None:
+        """The slot by which it was let begin."""
         if bound is not None and bound.concurrency is not None:
             self._recorder.give_back(self.batch, Asker.of(self.record), bound)
             self._effects.append(SlotFreed(bound.digest))

@@ -4,10 +4,10 @@ While a commit is under way what the next inputs lead to piles up behind it, so 
 *Durable before visible* is kept here and nowhere else: effects are handed over by the pipeline alone, after the
 batch that led to them.
 
-Most runs only add to their journals. That goes as one batch, for which it is enough that the worker's tenure goes
-on: as long as it does nobody takes a run from it. What else is to be changed for a run is a batch of its own, which
-checks the claim. A run that goes straight on from one step to the next need not even be closed: the line of its
-journal and the step are all that there is.
+Most runs only add to their journals, and then come to an end that concerns nobody else. That goes as one batch which
+they have in common, for which it is enough that the worker's tenure goes on: as long as it does nobody takes a run
+from it. What else is to be changed for a run is a batch of its own, which checks the claim. A run that goes straight
+on from one step to the next need not even be closed: the line of its journal and the step are all that there is.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Pipeline:
     """What the runs of one worker have gathered, on its way. All methods are for the loop's thread.
 
     ``clock()`` gives nanoseconds since the epoch, ``fence()`` the check that the worker's tenure goes on, under which
-    it has claimed all its runs. ``close(active, added, now)`` adds to that list what a run adds to its journal, or
+    it has claimed all its runs. ``close(active, common, now)`` adds to that batch what a run adds to its journal, or
     gives its next batch, and the effects behind it. ``perform(active, effects, last)`` lets these happen, and
     ``begin(active, step)`` the step of a run that goes straight on; ``refused(active)`` is told of a run for which
     nothing was applied.
@@ -50,7 +50,7 @@ class Pipeline:
         committer: Committer,
         clock: Callable[[], int],
         fence: Callable[[], tuple[bytes, bytes]],
-        close: Callable[[Active, list[Pair], int], tuple[Batch | None, list[Effect]]],
+        close: Callable[[Active, Batch, int], tuple[Batch | None, list[Effect]]],
         perform: Callable[[Active, list[Effect], bool], None],
         begin: Callable[[Active, RunStep], None],
         refused: Callable[[Active], None],
@@ -99,18 +99,18 @@ class Pipeline:
     def commit(self) -> None:
         """Send off what the runs have gathered, unless a commit is under way."""
         while (self.touched or self._lines) and not self.committing:
-            added: list[Pair] = []
+            common = Batch([self._fence()])
             together: list[Closed] = []
             batches: list[Batch] = []
             apart: list[Closed] = []  # those of the batches
             if self.touched:
-                self._close_touched(added, together, batches, apart)
-            added += self._lines.values()
+                self._close_touched(common, together, batches, apart)
+            common.puts += self._lines.values()
             straight: list[Straight] = list(self._steps.items())
             self._lines.clear()
             self._steps.clear()
-            if added:
-                batches.append(Batch([self._fence()], added))
+            if common.puts:
+                batches.append(common)
             if batches:
                 self.committing = True
                 job = Prepared(batches, partial(self._committed, apart, [*together, *straight]))
@@ -129,14 +129,12 @@ class Pipeline:
             else:
                 self._perform(*due)
 
-    def _close_touched(
-        self, added: list[Pair], together: list[Closed], batches: list[Batch], apart: list[Closed]
-    ) -> None:
+    def _close_touched(self, common: Batch, together: list[Closed], batches: list[Batch], apart: list[Closed]) -> None:
         touched, self.touched, now = self.touched, {}, self._clock()
         for active in touched.values():
             if active in self._lines:  # something else has come up
                 active.gather_again(self._lines.pop(active), self._steps.pop(active))
-            batch, effects = self._close(active, added, now)
+            batch, effects = self._close(active, common, now)
             if batch is None:
                 together.append((active, effects, active.ended))
             else:

@@ -17,7 +17,7 @@ from typing import Final
 import anyio
 
 from continuum.durations import NANOSECONDS
-from continuum.engine.active import Active, Effect, Pair
+from continuum.engine.active import Active, Effect
 from continuum.engine.effects import Attempt, Effects
 from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
@@ -423,10 +423,10 @@ class Scheduler:
     def _fence(self) -> tuple[bytes, bytes]:
         return self.lease.tenure.entry
 
-    def _close(self, active: Active, added: list[Pair], now: int) -> tuple[Batch | None, list[Effect]]:
+    def _close(self, active: Active, common: Batch, now: int) -> tuple[Batch | None, list[Effect]]:
         if active.number >= active.keep_at:
             self.keeping.attend(active, now)
-        closed = active.close(now, added)
+        closed = active.close(now, common)
         if active.in_flight and not active.ended:
             self._busy.add(active.id)
         else:

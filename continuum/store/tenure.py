@@ -5,7 +5,7 @@ A worker is registered under its id as long as it lives, and holds the lock of t
 nothing in hand any more, or others find it dead. A token stands for the tenure and is never used again.
 Only who is enlisted may claim a run, and every claim is another value, so what a worker gathered for
 a run under an earlier claim can never be applied. Nobody takes a run from a worker whose tenure goes on: what
-only adds to the journals of its runs checks that and not each claim.
+only adds to the journals of its runs, or ends one and concerns no other, checks that and not each claim.
 
 Others find a worker dead by what they see, and never by comparing clocks (:mod:`continuum.engine.lease`
 looks for it): its lock is free, or its *beat*, a number that it counts up once it was

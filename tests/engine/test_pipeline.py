@@ -51,10 +51,10 @@ class Bench:
     def submit(self, job: Prepared, give_way: float) -> None:
         self.jobs.append(job)
 
-    def close(self, run: Run, added: list[Any], now: int) -> tuple[Batch | None, list[Any]]:
+    def close(self, run: Run, common: Batch, now: int) -> tuple[Batch | None, list[Any]]:
         batch, run.batch = run.batch, None
         if batch is None:
-            added += run.added
+            common.puts += run.added
             run.added = []
         effects, run.effects = run.effects, []
         return batch, effects

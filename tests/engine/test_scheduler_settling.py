@@ -11,11 +11,12 @@ import pytest
 from hosts import TOO_LONG
 from posted import until
 
-from continuum import All, AsyncEngine, AsyncRun, Race, Receive, Save, workflow
+from continuum import All, AsyncEngine, AsyncRun, Call, Limit, Race, Receive, Save, workflow
 from continuum.errors import RunFailed
 from continuum.store import keys
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
+from continuum.store.tenure import FELL, bury
 
 pytestmark = pytest.mark.anyio
 
@@ -114,3 +115,72 @@ async def test_what_came_too_late_to_matter_leaves_with_the_run() -> None:
         assert await engine.run("r").result() == 1
     with MemoryStore(space).view() as view:
         assert not list(view.scan(keys.inbox_prefix("r")))
+
+
+class Telling(MemoryStore):
+    """A store that remembers, for each run that ended, the first letters of the keys that were checked for that."""
+
+    def __init__(self, space: Space) -> None:
+        super().__init__(space)
+        self.checked: dict[str, bytes] = {}
+
+    def commit(self, batches: Sequence[Batch]) -> list[bool]:
+        for batch in batches:
+            for key, _ in batch.puts:
+                if key[:1] == keys.outcome(""):
+                    self.checked[key[1:].decode()] = b"".join(sorted(check[:1] for check, _ in batch.checks))
+        return super().commit(batches)
+
+
+async def test_what_is_checked_for_the_end_of_a_run() -> None:
+    """That the worker's tenure goes on; the run's own claim where more than its own is changed with that."""
+
+    @workflow
+    def alone() -> Any:
+        return (yield Save(int))
+
+    @workflow(limit=Limit(concurrency=1))
+    def limited() -> Any:
+        return (yield Save(int))
+
+    @workflow
+    def parent() -> Any:
+        return (yield Call(alone(), id="child"))
+
+    store = Telling(Space())
+    async with AsyncEngine(store, workflows=[alone, limited, parent]) as engine:
+        for name, code in [("alone", alone), ("limited", limited), ("parent", parent)]:
+            await (await engine.start(code(), id=name)).result()
+    tenure, claim, message = keys.tenure(b""), keys.claims(), keys.inboxes()
+    child = next(name for name in store.checked if name not in ("alone", "limited", "parent"))
+    assert store.checked == {"alone": tenure, "limited": claim, "parent": claim, child: claim + message}
+
+
+async def test_a_worker_that_was_given_up_ends_no_run() -> None:
+    gate = anyio.Event()
+    begun: list[str] = []
+
+    async def step() -> None:
+        begun.append("step")
+        await gate.wait()
+
+    @workflow
+    def runs() -> Any:
+        yield Save(step)
+        return "the end"
+
+    space = Space()
+    store, other = SlowStore(space), MemoryStore(space)
+    async with AsyncEngine(store, workflows=[runs]) as engine:
+        run = await engine.start(runs(), id="r")
+        await until(lambda: begun == ["step"])
+        store.slow = True
+        gate.set()
+        await until(lambda: store.commits == 1)
+        with other.view() as view:
+            [worker] = [keys.token_of(key) for key, _ in view.scan(keys.tenures())]
+            assert other.commit([bury(view, worker, FELL)]) == [True]
+        store.slow = False
+        store.let_one_through()
+        assert await run.result() == "the end"
+    assert begun == ["step"] * 2, "what was to be committed with the end has not been refused"
