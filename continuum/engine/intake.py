@@ -11,8 +11,7 @@ from continuum.engine.machine.groups import Body
 from continuum.engine.machine.machine import Machine
 from continuum.engine.machine.requests import CancelAsked, ChildDone, Event, EventArrived, Started, TimerFired
 from continuum.engine.machine.rewind import retry
-from continuum.journal import TAKES, Entry, Position, Status, Value
-from continuum.store.codec import Codec
+from continuum.journal import TAKES, Entry, Outcome, Position, Status, Value
 from continuum.store.ends import outcome_of
 from continuum.store.look import Fresh, Taken
 from continuum.store.recorder import Recorder
@@ -32,17 +31,17 @@ def machine_of(
     record: RunRecord,
     workflow: Workflow[..., Any],
     body: Body,
-    codec: Codec,
+    encode: Callable[[Any, str], Outcome],
     adopt: Callable[[Body], Body] | None = None,
 ) -> Machine:
-    """The machine of a run, of that workflow, with that body; `adopt` is as in :class:`Machine`."""
+    """The machine of a run, of that workflow, with that body; the last two are as in :class:`Machine`."""
     return Machine(
         record.id,
         body,
         bytes.fromhex(record.seed),
         record.workflow,
         record.version,
-        codec.outcome,
+        encode,
         record.generation,
         record.deadline,
         workflow.compensate_on_failure,
@@ -57,6 +56,7 @@ class Intake:
         self._registry = registry
         self._recorder = recorder
         self._keeper = keeper
+        self._outcome = recorder.codec.outcome  # the same one for all machines
 
     def begin(self, fresh: Fresh, now: int) -> Active:
         """A run that was started in the hands of this worker, and has no messages; blocked where it cannot load."""
@@ -111,8 +111,10 @@ class Intake:
         return active
 
     def _machine(self, active: Active, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Machine:
-        workflow = self._registry[active.record.workflow] if active.carried is None else active.carried.workflow
-        return machine_of(active.record, workflow, workflow.function(*args, **kwargs), codec=active.codec)
+        carried = active.carried
+        workflow = self._registry[active.record.workflow] if carried is None else carried.workflow
+        encode = self._outcome if carried is None else carried.codec.outcome
+        return machine_of(active.record, workflow, workflow.function(*args, **kwargs), encode)
 
     def _resumed(self, taken: Taken) -> Machine | None:
         assert taken.continuation is not None, "it was loaded from that"

@@ -89,7 +89,7 @@ class Keeper:
 
         Raises that where there is nothing else to go on from.
         """
-        make = partial(machine_of, record, self._registry[record.workflow], codec=self._codec, adopt=adopt)
+        make = partial(machine_of, record, self._registry[record.workflow], encode=self._codec.outcome, adopt=adopt)
         try:
             return resume(loaded, make)
         except Exception as error:  # any code of the user's may run as a generator is entered
@@ -224,7 +224,7 @@ class Keeper:
     def _twin_machine(self, record: RunRecord) -> Machine:
         workflow = self._registry[record.workflow]
         args, kwargs = self._codec.decode(record.payload)
-        return machine_of(record, workflow, twin_body(workflow, *args, **kwargs), codec=self._codec, adopt=adopt)
+        return machine_of(record, workflow, twin_body(workflow, *args, **kwargs), self._codec.outcome, adopt)
 
     def _decode(self, key: bytes, data: bytes) -> Entry:
         return self._codec.decode_entry(unseal(key, data))

@@ -34,20 +34,20 @@ def end(machine: Machine, outcome: Outcome) -> None:
         failed = isinstance(outcome, Failure) and not isinstance(outcome.error, Cancelled)
         _begin_undoing(machine, undone_at, outcome if failed else machine.undo.cause)
         return
-    match outcome:
-        case Value() if undone_at is not None:
-            settle(machine, Status.REVERTED, machine.undo.cause)
-        case Value(value):
-            result = recorded(machine, machine.root, value, "the result of the workflow")
-            if isinstance(result, Failure):
-                _fail(machine, result.error)
-            else:
-                settle(machine, Status.COMPLETED, result)
-        case Failure(Cancelled()):
+    if isinstance(outcome, Failure):
+        if isinstance(outcome.error, Cancelled):
             late = machine.stopping == DEADLINE
             settle(machine, Status.TIMED_OUT if late else Status.CANCELLED, outcome)
-        case Failure(error):
-            _fail(machine, error)
+        else:
+            _fail(machine, outcome.error)
+    elif undone_at is not None:
+        settle(machine, Status.REVERTED, machine.undo.cause)
+    else:
+        result = recorded(machine, machine.root, outcome.value, "the result of the workflow")
+        if isinstance(result, Value):
+            settle(machine, Status.COMPLETED, result)
+        else:
+            _fail(machine, result.error)
 
 
 def _fail(machine: Machine, error: BaseException) -> None:

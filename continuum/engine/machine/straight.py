@@ -1,8 +1,7 @@
-"""A step is done: the straight way for a run that waits for this step and for nothing else.
+"""The straight way: a run begins with a step, or waits for one and for nothing else, and goes on to the next.
 
-That is most of what most runs do: the result comes, and the code goes on to the next step. It leads to where the
-cycle of the machine leads, in half the time, as there is nobody else to be looked after: no other fiber, no event,
-no condition, nothing to replay.
+That is most of what most runs do. It leads to where the cycle of the machine leads, in half the time, as there is
+nobody else to be looked after: no other fiber, no event, no condition, nothing to replay.
 """
 
 from __future__ import annotations
