@@ -34,7 +34,7 @@ from continuum.store.records import (
     RunState,
     read,
     write,
-    write_new_state,
+    write_plain_state,
 )
 from continuum.store.results import Results
 from continuum.store.tenure import Tenure
@@ -248,7 +248,7 @@ class Ledger:
         batch.puts = [write(codec, keys.run(record.id), record) for record in records]
         batch.checks += [tenure.entry, *[(key, None) for key, _ in batch.puts]]
         status = Status.RUNNING
-        batch.puts += [write_new_state(keys.state(each.id), status, each.created) for each in records]
+        batch.puts += [write_plain_state(keys.state(each.id), status, each.created) for each in records]
         batch.puts += [(keys.index(status, each.created, each.id), b"") for each in records]
         batch.puts += [(keys.claim(run_id), claim) for run_id, claim in claims.items()]
         return batch, claims
@@ -430,9 +430,17 @@ class Ledger:
         failed_at: Iterable[int] | None = None,
     ) -> None:
         """Settle a run, and tell the parent that waits for it."""
-        at = None if failed_at is None else list(failed_at)
-        batch.puts.append(write(self.codec, keys.outcome(record.id), end))
-        self.put_state(batch, record, old, RunState(end.status, stamp, reason=end.reason, failed_at=at))
+        run_id, status, key = record.id, end.status, keys.state(record.id)
+        if end.failed:
+            at = None if failed_at is None else list(failed_at)
+            state = write(self.codec, key, RunState(status, stamp, reason=end.reason, failed_at=at))
+        else:
+            state = write_plain_state(key, status, stamp)
+        index = keys.index(status, record.created, run_id)
+        batch.puts += [write(self.codec, keys.outcome(run_id), end), state, (index, b"")]
+        batch.deletes.append(keys.index(old.status, record.created, run_id))
+        if old.wake is not None:
+            batch.deletes.append(keys.timer(old.wake, run_id))
         batch.notify = True
         if record.parent is None or record.parent_position is None:
             return

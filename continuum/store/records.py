@@ -263,7 +263,7 @@ def write(codec: Codec, key: bytes, record: Record) -> tuple[bytes, bytes]:
     return key, seal(key, codec.pack(_FIELDS[kind](record), payload))
 
 
-def write_new_state(key: bytes, status: Status, updated: int) -> tuple[bytes, bytes]:
+def write_plain_state(key: bytes, status: Status, updated: int) -> tuple[bytes, bytes]:
     """As :func:`write`, for the state of a run of which there is nothing else to tell."""
     return key, seal(key, pack_text(f'["{status._value_}",{updated}]'))
 

@@ -62,6 +62,18 @@ def test_what_is_asked_of_a_run_that_goes_on_as_another_meanwhile_is_asked_anew(
     assert calls == {b"second\x001"}
 
 
+def test_of_a_run_that_ends_before_it_is_due_no_timer_is_left_and_one_status_is_told() -> None:
+    store = MemoryStore(Space())
+    with store.view() as view:
+        batch, _ = LEDGER.start(view, RECORD, wake=9)
+    assert batch is not None
+    assert store.commit([batch]) == [True]
+    assert store.commit([_ask("cancel", store)]) == [True]
+    with store.view() as view:
+        assert not list(view.scan(keys.timers()))
+        assert [key for key, _ in view.scan(b"x")] == [keys.index(Status.CANCELLED, RECORD.created, "r")]
+
+
 def _ask(what: str, store: MemoryStore) -> Batch:
     with store.view() as view:
         if what == "send":

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from continuum.journal import RunId, Status
 from continuum.store.codec import Codec, pack_text, seal, unseal
-from continuum.store.records import Address, RunEnd, RunRecord, RunState, read, write, write_new_state
+from continuum.store.records import Address, RunEnd, RunRecord, RunState, read, write, write_plain_state
 
 CODEC = Codec()
 KEY = b"key"
@@ -68,7 +68,7 @@ def test_what_has_its_default_is_left_out_at_the_end(record: RunRecord | RunStat
 
 @given(st.sampled_from(Status), NUMBERS)
 def test_a_new_state_is_written_as_any_other(status: Status, updated: int) -> None:
-    assert write_new_state(KEY, status, updated) == write(CODEC, KEY, RunState(status, updated))
+    assert write_plain_state(KEY, status, updated) == write(CODEC, KEY, RunState(status, updated))
 
 
 @pytest.mark.parametrize(
