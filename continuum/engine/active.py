@@ -28,6 +28,7 @@ from continuum.engine.machine.requests import (
     SendEvent,
     Settle,
     StartChild,
+    Started,
     StepDone,
     TakeSlot,
 )
@@ -232,6 +233,20 @@ class Active:
                 gather(self, request)
                 if self.ended:
                     return
+
+    def begin(self, now: int) -> RunStep | None:
+        """Feed the machine of a new run, and gather what it asks for; if that is a step and nothing else, give it."""
+        try:
+            requests = self.machine.feed(Started(()), now)
+        except Exception as error:
+            self.fault(error)
+            return None
+        if len(requests) == 1 and type(step := requests[0]) is RunStep:
+            self.in_flight.add(step.position)
+            self._known_to_run = self._straight = True
+            return step
+        self.gather(requests)
+        return None
 
     def step_done(self, position: Position, outcome: Outcome, now: int) -> Passed | None:
         """Feed what a step gave, and gather what comes of it; what a run gives that goes straight on is given back."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from continuum.engine.active import Active
 from continuum.engine.machine.groups import Body
 from continuum.engine.machine.machine import Machine
-from continuum.engine.machine.requests import CancelAsked, ChildDone, Event, EventArrived, Started, TimerFired
+from continuum.engine.machine.requests import CancelAsked, ChildDone, Event, EventArrived, RunStep, Started, TimerFired
 from continuum.engine.machine.rewind import retry
 from continuum.journal import TAKES, Entry, Outcome, Position, Status, Value
 from continuum.store.ends import outcome_of
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from continuum.engine.keeping.keeper import Keeper
 
 __all__ = ["Intake", "machine_of"]
-
-_FRESH: Final = Started(())
-"""How most runs begin: nothing is recorded of them, and nothing was sent to them."""
 
 
 def machine_of(
@@ -58,8 +55,11 @@ class Intake:
         self._keeper = keeper
         self._outcome = recorder.codec.outcome  # the same one for all machines
 
-    def begin(self, fresh: Fresh, now: int) -> Active:
-        """A run that was started in the hands of this worker, and has no messages; blocked where it cannot load."""
+    def begin(self, fresh: Fresh, now: int) -> tuple[Active, RunStep | None]:
+        """A run that was started in the hands of this worker, and has no messages; blocked where it cannot be loaded.
+
+        If all that it asks for is its first step, that is given too.
+        """
         record = fresh.record
         active = Active(record, RunState(Status.RUNNING, record.created), fresh.claim, self._recorder)
         active.keep_at = self._keeper.first_look
@@ -68,11 +68,11 @@ class Intake:
             active.machine = self._machine(active, args, kwargs)
         except Exception as error:  # any code of the user's may run in a pickle
             _block(active, error)
-            return active
-        active.feed(_FRESH, now)
+            return active, None
+        step = active.begin(now)
         if active.successor is not None:
             self._stop(active, (), now)
-        return active
+        return active, step
 
     def take_up(self, taken: Taken, now: int) -> Active | None:
         """A run that was claimed, replayed and told of its messages; blocked where that cannot be done.
@@ -100,8 +100,6 @@ class Intake:
         active.retried = taken.state.rewind
         if failed_at is not None:
             self._retry(active, taken, failed_at, now)
-        elif not taken.journal and not taken.messages:
-            active.feed(_FRESH, now)
         elif (events := self._events(active, taken.messages)) is not None:
             active.feed(Started([entry for _, entry in taken.journal], events=events), now)
         if taken.messages:

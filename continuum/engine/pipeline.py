@@ -84,6 +84,10 @@ class Pipeline:
         """Close the run's batch soon, and perform what is behind it."""
         self.touched[active.id] = active
 
+    def set_out(self, active: Active, step: RunStep) -> None:
+        """Begin the first step of a new run soon: there is nothing to be committed before."""
+        self._durable.append((active, step))
+
     def go_straight_on(self, active: Active, line: Pair, step: RunStep) -> None:
         """Add that to a run's journal soon, and begin the step behind it."""
         self._lines[active] = line

@@ -302,7 +302,12 @@ class Scheduler:
         """Begin that many of the runs that were started in this worker's hands."""
         now = self.clock()
         for run_id in list(islice(self._line, max(0, most))):
-            self._hold(self._intake.begin(self._line.pop(run_id), now))
+            active, step = self._intake.begin(self._line.pop(run_id), now)
+            self._hold(active)
+            if step is None:
+                self.touch(active)
+            else:
+                self._pipeline.set_out(active, step)
 
     def take_up(self, taken: Taken) -> Active | None:
         """Work on a run that was claimed. What is claimed by an engine that ends is its successor's."""
@@ -315,13 +320,13 @@ class Scheduler:
             return None
         self.keeping.begin(active, taken)
         self._hold(active)
+        self.touch(active)
         return active
 
     def _hold(self, active: Active) -> None:
         self._runs[active.id] = active
         self._memory.add(active)
         self._busy.add(active.id)
-        self.touch(active)
 
     def queued(self, queued: Queued) -> None:
         """A run that may not begin yet waits in line."""

@@ -112,6 +112,17 @@ def test_what_comes_while_a_commit_is_under_way_waits_for_the_next(bench: Bench)
     assert bench.commit() == [Batch([FENCE], [line("b")])]
 
 
+def test_the_first_step_of_a_new_run_waits_for_nothing_to_be_committed(bench: Bench) -> None:
+    go_straight_on(bench, Run("a"))
+    bench.pipeline.commit()
+    new, first = Run("b"), step()
+    bench.pipeline.set_out(new, first)  # type: ignore[arg-type]
+    assert bench.pipeline.waiting
+    bench.pipeline.perform(10)
+    assert bench.performed == [("b", first)]
+    assert bench.commit() == [Batch([FENCE], [line("a")])]
+
+
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_run_for_which_something_else_comes_up_is_closed_with_all_that_it_has(bench: Bench, apart: bool) -> None:
     run = Run("a")
