@@ -64,8 +64,9 @@ class Intake:
         active = Active(record, RunState(Status.RUNNING, record.created), fresh.claim, self._recorder)
         active.keep_at = self._keeper.first_look
         try:
-            args, kwargs = active.codec.decode(record.payload)
-            active.machine = self._machine(active, args, kwargs)
+            args, kwargs = self._recorder.codec.decode(record.payload)
+            workflow = self._registry[record.workflow]
+            active.machine = machine_of(record, workflow, workflow.function(*args, **kwargs), self._outcome)
         except Exception as error:  # any code of the user's may run in a pickle
             _block(active, error)
             return active, None
