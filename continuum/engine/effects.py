@@ -16,7 +16,8 @@ from uuid import UUID
 
 from continuum.context import Context
 from continuum.durations import NANOSECONDS
-from continuum.engine.active import Active, Effect, Left
+from continuum.engine.active import Active
+from continuum.engine.gathering import Effect, Left
 from continuum.engine.limiting import Limiting, SlotFreed
 from continuum.engine.machine.requests import (
     CancelChild,

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from continuum.engine.active import Active, Effect, Pair
+from continuum.engine.active import Active
+from continuum.engine.gathering import Effect, Pair
 from continuum.engine.machine.requests import RunStep
 from continuum.journal import RunId
 from continuum.store.committer import Committer, Prepared

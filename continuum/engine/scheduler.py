@@ -17,8 +17,9 @@ from typing import Final
 import anyio
 
 from continuum.durations import NANOSECONDS
-from continuum.engine.active import Active, Effect
+from continuum.engine.active import Active
 from continuum.engine.effects import Attempt, Effects
+from continuum.engine.gathering import Effect
 from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
 from continuum.engine.lease import Lease, Registration

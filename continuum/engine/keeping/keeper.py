@@ -17,9 +17,10 @@ from functools import partial
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Final
 
-from continuum.engine.active import NEVER, Active
+from continuum.engine.active import Active
 from continuum.engine.continuation.frames import adopt
 from continuum.engine.continuation.refusal import Refused, Stale
+from continuum.engine.gathering import NEVER
 from continuum.engine.intake import machine_of
 from continuum.engine.keeping.capture import Captured, Loaded, capture, load, resume, twin_body
 from continuum.engine.keeping.changeover import Changeover, Pairs, Replays
