@@ -115,14 +115,20 @@ class Traced:
 
 
 def _traced(batch: Batch) -> Batch:
-    puts = [pair for pair in batch.puts if pair[0][:1] == b"c"]
+    claims = [pair for pair in batch.puts if pair[0][:1] == b"c"]
     takes_over = any(key[:1] == b"s" for key, _ in batch.checks)  # and depends on how the run stands
     fences = [check for check in batch.checks if check[0][:1] == b"c" and check[1] is not None and not takes_over]
-    traces = [(_trace(b"claimed", run, claim or b""), b"") for run, claim in puts]
+    traces = [(_trace(b"claimed", run, claim or b""), b"") for run, claim in claims]
     for run, claim in fences:
         traces.append((_trace(b"wrote", run, claim or b""), b""))
         traces += [(_trace(b"entry", key, claim or b""), b"") for key, _ in batch.puts if key[:1] == b"j"]
-    if any(key[:1] == b"c" for key in batch.deletes):
+    tenures = [key[1:] for key, value in batch.checks if key[:1] == b"a" and value is not None and not claims]
+    if tenures:  # which is enough of a check
+        (token,) = tenures
+        runs = {b"c" + key[1:].split(b"\0")[0] for key, _ in batch.puts if key[:1] in (b"j", b"o")}
+        traces += [(_trace(b"wrote", run, token), b"") for run in runs]
+        traces += [(_trace(b"entry", key, token), b"") for key, _ in batch.puts if key[:1] == b"j"]
+    elif any(key[:1] == b"c" for key in batch.deletes):
         (claim,) = (claim for key, claim in batch.checks if key[:1] == b"c")
         counts = ((key, read(CODEC, RunState, key, data).crashes) for key, data in batch.puts if key[:1] == b"s")
         traces += [(_trace(b"counted", key, bytes([count]) + (claim or b"")), b"") for key, count in counts if count]
