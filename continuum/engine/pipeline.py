@@ -32,7 +32,7 @@ GIVE_WAY: Final = 0.001
 Closed = tuple[Active, list[Effect], bool]
 """A run, the effects that are due once its batch is committed, and whether this batch is its last."""
 
-Straight = tuple[Active, RunStep]
+Due = tuple[Active, RunStep]
 """A run that goes straight on, and the step that is due."""
 
 
@@ -63,7 +63,7 @@ class Pipeline:
         self._perform = perform
         self._begin = begin
         self._refused = refused
-        self._durable: deque[Closed | Straight] = deque()  # what was committed, and is to be performed
+        self._durable: deque[Closed | Due] = deque()  # what was committed, and is to be performed
         self._lines: dict[Active, Pair] = {}  # of the journals of runs that go straight on
         self._steps: dict[Active, RunStep] = {}  # of the same runs
         self.touched: dict[RunId, Active] = {}
@@ -111,7 +111,7 @@ class Pipeline:
             if self.touched:
                 self._close_touched(common, together, batches, apart)
             common.puts += self._lines.values()
-            straight: list[Straight] = list(self._steps.items())
+            straight: list[Due] = list(self._steps.items())
             self._lines.clear()
             self._steps.clear()
             if common.puts:
@@ -146,7 +146,7 @@ class Pipeline:
                 batches.append(batch)
                 apart.append((active, effects, active.ended))
 
-    def _committed(self, apart: list[Closed], together: list[Closed | Straight], job: Prepared) -> None:
+    def _committed(self, apart: list[Closed], together: list[Closed | Due], job: Prepared) -> None:
         self.committing = False
         if job.error is not None:
             raise job.error
@@ -159,7 +159,7 @@ class Pipeline:
         self._durable += together
         self.commit()
 
-    def _stands(self, closed: Closed | Straight, applied: bool) -> bool:
+    def _stands(self, closed: Closed | Due, applied: bool) -> bool:
         """Tell of a run for which nothing was applied, before anything more is committed for it."""
         if not applied:
             self._refused(closed[0])
