@@ -41,7 +41,7 @@ logger = logging.getLogger("continuum.engine")
 T = TypeVar("T")
 
 DEFAULT_STORE: Final = "./.continuum"
-DEFAULT_CONCURRENCY: Final = 100
+DEFAULT_CONCURRENCY: Final = 200
 GRACE: Final = 10.0
 PAYLOAD_LIMIT: Final = 16 * 1024 * 1024
 

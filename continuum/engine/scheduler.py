@@ -57,17 +57,17 @@ Timer = tuple[RunId, Position] | RunId | bytes | None
 LINGER: Final = 5 * NANOSECONDS
 """How long a run that waits stays in memory."""
 
-SLICE: Final = 100
+SLICE: Final = 200
 """How many inputs are fed, and how many runs' effects performed, before the committer is seen to again."""
 
-WINDOW: Final = 200
+WINDOW: Final = 400
 """How many runs are worked on at once, at the least; a run that waits is not counted.
 
-Enough to share a commit, and few enough to stay in the processor's cache.
+Two slices: one is on its way to the disk while the other is at work. More would not stay in the processor's cache.
 """
 
 SHARED_WINDOW: Final = 16
-"""The same beside other workers, which are to have theirs."""
+"""The same beside other workers, which are to have theirs: no more than there are steps to perform, but for a few."""
 
 LINE: Final = 1_000
 """How many runs that this engine started itself may wait in memory to be begun."""
@@ -126,7 +126,7 @@ class Scheduler:
         """Close that run's batch soon, and perform what is behind it."""
         self._settled = settled
         self._window = max(WINDOW, 2 * concurrency)
-        self._shared_window = max(SHARED_WINDOW, 2 * concurrency)
+        self._shared_window = max(SHARED_WINDOW, concurrency, min(2 * concurrency, SLICE))
         self._runs: dict[RunId, Active] = {}
         self._busy: set[RunId] = set()  # of these, those with something under way
         self._lined_up: set[Active] = set()  # of these, those that may be in line for a result or a slot

@@ -9,6 +9,7 @@ from typing import Any
 from hosts import TOO_LONG, OpenEngine, eventually
 
 from continuum import Save, workflow
+from continuum.engine.scheduler import SHARED_WINDOW, WINDOW
 from continuum.store.opening import open_store
 from continuum.store.tenure import dismiss
 
@@ -27,12 +28,12 @@ def test_a_worker_that_has_just_come_takes_no_more_than_its_share(open_engine: O
 
     with open_engine(holds, concurrency=1) as first, open_engine(work=False) as client:
         first.until_idle()
-        for number in range(300):
+        for number in range(WINDOW + 100):
             client.start(holds(f"r{number}"))
-        eventually(lambda: len(client.runs(status="running")) >= 200)
+        eventually(lambda: len(client.runs(status="running")) >= WINDOW)
         with open_engine(holds, concurrency=1):
             eventually(lambda: len(held) == 2)
-            assert len(client.runs(status="running")) == 216
+            assert len(client.runs(status="running")) == WINDOW + SHARED_WINDOW
             gate.set()
             for run in client.runs():
                 run.result(TOO_LONG)
