@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from hosts import eventually
 
 from continuum.engine.threads import Threads
 
@@ -24,7 +25,7 @@ def no_forced_switches() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("no_forced_switches")
-def test_a_burst_of_jobs_that_never_wait_is_done_by_few_threads() -> None:
+def test_a_burst_of_jobs_that_never_wait_is_done_by_one_or_two_threads() -> None:
     together = threading.Barrier(MANY + 1)
     done: list[int] = []
     over = threading.Event()
@@ -42,13 +43,13 @@ def test_a_burst_of_jobs_that_never_wait_is_done_by_few_threads() -> None:
         threads.submit(job)
     threads.begin()
     together.wait()
+    eventually(lambda: len(threads._resting) == MANY)  # one that is not yet would look at the line by itself
     for number in range(MANY):
         threads.submit(number)
     threads.begin()
     over.wait()
     threads.close()
-    # One or two, unless the machine is so busy that these are stopped in the middle of a job.
-    assert len(set(done)) <= MANY // 4, "a hundred are there, and most are let be"
+    assert len(set(done)) <= 2, "a hundred are there, and most are let be"
 
 
 def test_jobs_that_wait_for_each_other_run_side_by_side() -> None:
