@@ -122,13 +122,7 @@ class Client:
             return AsyncRun(self, record.id)
         starts, started = self._starts_for(record, tenure), self._promise()
         starts.add(record, started, new=id is None)
-        self._asking.add(started)
-        try:  # once it is committed the worker has it, whether or not anyone still waits here
-            await started
-        finally:
-            self._asking.discard(started)
-        if not starts.done:
-            self.check()
+        await self._answer(starts.job, started)  # once it is committed the worker has it, whether or not anyone waits
         starts.check(record.id)
         return AsyncRun(self, record.id)
 
@@ -152,7 +146,7 @@ class Client:
         if starts is None or not starts.takes(record, tenure):
             assert self.worker is not None, "the tenure is its"
             starts = Starts(self.ledger, tenure, self.worker.begin)
-            self._submit(starts)
+            self._submit(starts.job)
             self._starts = starts
         return starts
 
@@ -242,16 +236,20 @@ class Client:
         """Have a plan carried out, and give its answer."""
         self.check()
         answered: Promise[None] = self._promise()
+        job: Single[T] = Single(plan, partial(_told, answered))
+        self._submit(job)
+        await self._answer(job, answered)
+        return job.result()
+
+    async def _answer(self, job: Single[Any], answered: Promise[None]) -> None:
+        """Wait until the job has been through. Raises what has stopped the engine, if that comes first."""
         self._asking.add(answered)
         try:
-            job: Single[T] = Single(plan, partial(_told, answered))
-            self._submit(job)
             await answered
         finally:
             self._asking.discard(answered)
         if not job.done:
             self.check()
-        return job.result()
 
     def _submit(self, question: Job[Any]) -> None:
         """Put a question to the committer, together with those that other tasks ask before the mailbox is read.

@@ -67,15 +67,15 @@ class Shop:
     def ask(self, starts: Starts) -> list[Batch]:
         """What is to be committed."""
         with self.store.view() as view:
-            return starts.ask(view)
+            return starts.job.ask(view)
 
     def carry_out(self, starts: Starts) -> None:
         """What the committer does."""
         for _ in range(2):  # nobody is faster twice
-            if starts.settle(self.store.commit(self.ask(starts))):
+            if starts.job.settle(self.store.commit(self.ask(starts))):
                 break
-        assert starts.done
-        starts.tell()
+        assert starts.job.done
+        starts.job.tell()
 
     def status(self, run_id: str) -> Status:
         """How the run stands."""
@@ -119,7 +119,7 @@ def test_an_id_that_was_made_for_its_run_is_not_looked_for() -> None:
     for new, expected in ((True, False), (False, True)):
         looked: list[bytes] = []
         with shop.store.view() as view:
-            shop.starts(record("a"), new=new).ask(Looking(view))
+            shop.starts(record("a"), new=new).job.ask(Looking(view))
         assert (keys.run("a") in looked) is expected
 
 
@@ -149,10 +149,10 @@ def test_where_somebody_was_faster_it_is_seen_anew_what_is_there() -> None:
     batches = shop.ask(slow)
     shop.carry_out(fast)
     (claim,) = shop.begun.values()
-    assert not slow.settle(shop.store.commit(batches))
-    assert not slow.done
+    assert not slow.job.settle(shop.store.commit(batches))
+    assert not slow.job.done
     shop.carry_out(slow)
-    assert slow.done
+    assert slow.job.done
     assert shop.begun["b"] is None
     assert shop.claims() == {"a": shop.begun["a"], "b": claim}
 
@@ -163,7 +163,7 @@ def test_where_the_tenure_is_over_the_runs_are_for_any_worker() -> None:
     batches = shop.ask(starts)
     with shop.store.view() as view:
         assert shop.store.commit([dismiss(view)]) == [True]
-    assert not starts.settle(shop.store.commit(batches))
+    assert not starts.job.settle(shop.store.commit(batches))
     shop.carry_out(starts)
     assert shop.begun == {"a": None, "b": None}
     assert shop.claims() == {}
@@ -176,9 +176,9 @@ def test_what_stops_the_store_is_told_to_all() -> None:
     shop = Shop()
     starts = shop.starts(record("a"), record("b"))
     shop.ask(starts)
-    starts.error = StoreFull("there is no room")
-    assert starts.done
-    starts.tell()
+    starts.job.error = StoreFull("there is no room")
+    assert starts.job.done
+    starts.job.tell()
     assert shop.begun == {"a": None, "b": None}
     for run_id in ("a", "b"):
         with pytest.raises(StoreFull):

@@ -15,7 +15,7 @@ from continuum.journal import TAKES, Entry, Outcome, Position, Status, Value
 from continuum.store.ends import outcome_of
 from continuum.store.look import Fresh, Taken
 from continuum.store.recorder import Recorder
-from continuum.store.records import Message, RunEnd, RunRecord, RunState
+from continuum.store.records import Message, RunEnd, RunRecord
 from continuum.workflow import Registry, Workflow
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Intake:
         If all that it asks for is its first step, that is given too.
         """
         record = fresh.record
-        active = Active(record, RunState(Status.RUNNING, record.created), fresh.claim, self._recorder)
+        active = Active(record, fresh.state, fresh.claim, self._recorder)
         active.keep_at = self._keeper.first_look
         try:
             args, kwargs = self._recorder.codec.decode(record.payload)

@@ -67,7 +67,7 @@ Two slices: one is on its way to the disk while the other is at work. More would
 """
 
 SHARED_WINDOW: Final = 16
-"""The same beside other workers, which are to have theirs: no more than there are steps to perform, but for a few."""
+"""The same beside other workers, which are to have theirs; it grows with the steps that may be performed at a time."""
 
 LINE: Final = 1_000
 """How many runs that this engine started itself may wait in memory to be begun."""

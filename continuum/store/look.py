@@ -9,7 +9,7 @@ from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from continuum.journal import Entry, RunId
+from continuum.journal import Entry, RunId, Status
 from continuum.store.calls import InHand
 from continuum.store.carried import Carried
 from continuum.store.protocol import Batch
@@ -55,6 +55,11 @@ class Fresh:
 
     record: RunRecord
     claim: bytes
+
+    @property
+    def state(self) -> RunState:
+        """As which it was started."""
+        return RunState(Status.RUNNING, self.record.created)
 
     def knows(self, number: int) -> bool:
         """Everything that came for it is news."""

@@ -95,7 +95,7 @@ class Worklist:
     def taken(self, fresh: Fresh, messages: Sequence[tuple[int, Message]]) -> Taken:
         """A run that was started in the hands of this worker, and for which messages have come before it has begun."""
         record = fresh.record
-        taken = Taken(record, RunState(Status.RUNNING, record.created), fresh.claim, messages=messages)
+        taken = Taken(record, fresh.state, fresh.claim, messages=messages)
         try:
             taken.args, taken.kwargs = self._codec.decode(record.payload)
         except Exception as error:  # any code of the user's may run in a pickle
