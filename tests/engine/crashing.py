@@ -12,7 +12,7 @@ from hosts import opened
 from continuum import Engine, Workflow
 from continuum.engine import lease
 from continuum.errors import CommitUnknown, StoreClosed
-from continuum.journal import Entry
+from continuum.journal import Entry, Kind
 from continuum.store.codec import Codec
 from continuum.store.ledger import Ledger
 from continuum.store.memory import MemoryStore, Space
@@ -84,6 +84,12 @@ class Crashes:
         """What is recorded of a run."""
         with MemoryStore(self.space).view() as view:
             return [entry for _, entry in Ledger(Codec()).entries(view, run_id)]
+
+    def is_asked_to_end(self, run_id: str) -> bool:
+        """Whether a cancel has reached the store, which the engine that was asked for it may not have lived to tell."""
+        with MemoryStore(self.space).view() as view:
+            waits = Ledger(Codec()).asked_to_end(view, run_id)
+            return waits or any(entry.kind is Kind.CANCEL for _, entry in Ledger(Codec()).entries(view, run_id))
 
     def live(self, scenario: Scenario, commits: int, *, applied: bool) -> bool:
         """Let an engine live for so many commits; whether the scenario came to its end before that."""
