@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -78,10 +78,9 @@ class Effects:
         self.sharing = Sharing(scheduler)
         self.limiting = Limiting(scheduler)
 
-    def perform(self, active: Active, effects: Sequence[Effect]) -> None:
-        """Carry out effects of a run."""
-        for effect in effects:
-            _ROWS[type(effect)](self, active, effect)
+    def perform(self, active: Active, effect: Effect) -> None:
+        """Carry out an effect of a run."""
+        _ROWS[type(effect)](self, active, effect)
 
     # Steps and timers
 

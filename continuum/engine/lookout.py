@@ -1,14 +1,16 @@
 """Seeing what the store holds for a worker: runs to take up, messages for those it has, ends it waits for.
 
 The store is looked at when someone pokes, when a timer in it is due, and where there was more than
-room for. Looking is a job of the committer; what was seen is told to the scheduler.
+room for. Looking is a job of the committer; what was seen is told to the scheduler, in slices as all else is: a run
+that is taken up replays what may be a long history.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from continuum.durations import NANOSECONDS
 from continuum.engine.active import Active
@@ -37,6 +39,9 @@ WORTH_A_LOOK: Final = 0.25
 PROBATION: Final = NANOSECONDS
 """How long such a run is executed before another one is taken up beside it."""
 
+Answers: TypeAlias = deque[tuple[bool, Any]]
+"""What a look has found, and whether what was to be done for it has been."""
+
 
 class Lookout:
     """Looks into the store for a scheduler, one look at a time."""
@@ -55,15 +60,16 @@ class Lookout:
         self._shied = False  # there are more of these than are taken at a time
         self._poked = True
         self._added = False  # a run to the queue: it is looked for when there is room
+        self._seen: deque[tuple[Look, Answers, Callable[[Look], None]]] = deque()  # and still to be told
         self.looking = False
-        """Whether a look is under way."""
+        """Whether a look is under way, or not all of what it saw has been told."""
         self.crowded = False
         """There may be more in the store than there was room for."""
 
     @property
     def idle(self) -> bool:
         """Whether all has been seen."""
-        return not (self.looking or self._poked or self._added or self.crowded or self._shied)
+        return not (self.looking or self._seen or self._poked or self._added or self.crowded or self._shied)
 
     def look_again(self) -> None:
         """Something may be there that was not seen yet."""
@@ -101,7 +107,7 @@ class Lookout:
 
     def reclaim(self, run_id: RunId) -> None:
         """See whether a run that was lost is still this worker's in the store."""
-        self._ask(self._new_look(1), partial(self._worklist.reclaim, run_id=run_id), self._looked)
+        self._ask(self._new_look(1), partial(self._worklist.reclaim, run_id=run_id), self._saw)
 
     def look(self, room: int, most: int) -> None:
         """Look what is there, if something may be; at most `room` runs are taken up, of the `most` there may be.
@@ -118,7 +124,7 @@ class Lookout:
         look.hand = self._scheduler.in_hand() if self._poked and self.crowded else None
         look.orphans, self._orphans = self._orphans, False
         look.blocked = None if self._blocked is None else set(self._blocked)
-        self._ask(look, self._look_into, partial(self._saw, poked=self._poked))
+        self._ask(look, self._look_into, partial(self._saw_all, poked=self._poked))
         self._poked = self._added = self.crowded = False
         self.looking = True
 
@@ -137,9 +143,7 @@ class Lookout:
         look.grave_risks = 1 - len(self._grave) if self._lease.calm else 0
         return look
 
-    def _ask(
-        self, asked: Look, looking: Callable[[View, Look], None], then: Callable[[Look, list[tuple[bool, Any]]], None]
-    ) -> None:
+    def _ask(self, asked: Look, looking: Callable[[View, Look], None], then: Callable[[Look, Answers], None]) -> None:
         look = asked
 
         def plans(view: View) -> Sequence[tuple[Batch | None, Any]]:
@@ -150,7 +154,7 @@ class Lookout:
         def looked(job: Job[Any]) -> None:
             if job.error is not None:
                 raise job.error
-            then(look, job.answers)
+            then(look, deque(job.answers))
 
         self._scheduler.committer.submit(Job(plans, looked))
 
@@ -174,8 +178,7 @@ class Lookout:
         ends = ((child, self._scheduler.ledger.end(view, child)) for child in list(self._foreign))
         look.ends = [(child, end) for child, end in ends if end is not None]
 
-    def _saw(self, look: Look, answers: list[tuple[bool, Any]], *, poked: bool) -> None:
-        self.looking = False
+    def _saw_all(self, look: Look, answers: Answers, *, poked: bool) -> None:
         self.crowded |= look.more
         self._poked |= poked and look.more and look.hand is None
         self._shied = look.shied
@@ -184,33 +187,61 @@ class Lookout:
         self._blocked = self._blocked if look.lost else look.blocked
         freed = any(isinstance(answer, Freed) for _, answer in answers)
         self._orphans |= look.orphans and (look.lost or freed)  # there may be more, or somebody was faster
-        self._looked(look, answers)
-        self._lease.see(look.roll)
         self._plan_look(look.next_timer)
+        self._seen.append((look, answers, self._told_all))
+
+    def _saw(self, look: Look, answers: Answers) -> None:
+        self._seen.append((look, answers, self._told))
+
+    # Telling what was seen
+
+    @property
+    def telling(self) -> bool:
+        """Whether there is something to be told."""
+        return bool(self._seen)
+
+    def tell(self, most: int, until: int) -> None:
+        """Tell the scheduler of that much of what was seen; of less once the clock has passed `until`."""
+        clock = self._scheduler.clock
+        while self._seen:
+            look, answers, told = self._seen[0]
+            while answers:
+                if most == 0:
+                    return
+                self._tell(look, *answers.popleft())
+                most = most - 1 if clock() <= until else 0
+            self._seen.popleft()
+            told(look)
+
+    def _tell(self, look: Look, applied: bool, answer: object) -> None:
+        match answer:
+            case Tenure() if applied:
+                self._lease.enlisted(answer)
+            case Taken() if applied:
+                if look.tenure is self._lease.tenure:  # what a tenure had that is over is an orphan
+                    self._take_up(answer, look)
+            case Queued() if applied:
+                self._scheduler.queued(answer)
+                self._plan_look(answer.wake)
+            case Freed() if applied:
+                self._poked = True
+            case Nudge():
+                self._scheduler.nudge(answer)
+            case _ if not applied:
+                self._poked = True  # somebody was faster, or the run has changed
+
+    def _told(self, look: Look) -> None:
+        if look.lost and look.tenure is self._lease.tenure:
+            self._scheduler.lose_all()
+
+    def _told_all(self, look: Look) -> None:
+        self.looking = False
+        self._told(look)
+        self._lease.see(look.roll)
         for child, end in look.ends:
             for active, position in self._foreign.pop(child, ()):
                 outcome = outcome_of(active.codec, child, end)
                 self._scheduler.answer(active, position, ChildDone(position, outcome))
-
-    def _looked(self, look: Look, answers: list[tuple[bool, Any]]) -> None:
-        for applied, answer in answers:
-            match answer:
-                case Tenure() if applied:
-                    self._lease.enlisted(answer)
-                case Taken() if applied:
-                    if look.tenure is self._lease.tenure:  # what a tenure had that is over is an orphan
-                        self._take_up(answer, look)
-                case Queued() if applied:
-                    self._scheduler.queued(answer)
-                    self._plan_look(answer.wake)
-                case Freed() if applied:
-                    self._poked = True
-                case Nudge():
-                    self._scheduler.nudge(answer)
-                case _ if not applied:
-                    self._poked = True  # somebody was faster, or the run has changed
-        if look.lost and look.tenure is self._lease.tenure:
-            self._scheduler.lose_all()
 
     def _take_up(self, taken: Taken, look: Look) -> None:
         if self._blocked is not None:

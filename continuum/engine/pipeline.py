@@ -13,7 +13,7 @@ on from one step to the next need not even be closed: the line of its journal an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
@@ -29,7 +29,7 @@ __all__ = ["Pipeline"]
 GIVE_WAY: Final = 0.001
 """Seconds for which the loop lets the committer write, at the most, before the disk is waited for side by side."""
 
-Closed = tuple[Active, list[Effect], bool]
+Closed = tuple[Active, Iterator[Effect], bool]
 """A run, the effects that are due once its batch is committed, and whether this batch is its last."""
 
 Due = tuple[Active, RunStep]
@@ -41,9 +41,9 @@ class Pipeline:
 
     ``clock()`` gives nanoseconds since the epoch, ``fence()`` the check that the worker's tenure goes on, under which
     it has claimed all its runs. ``close(active, common, now)`` adds to that batch what a run adds to its journal, or
-    gives its next batch, and the effects behind it. ``perform(active, effects, last)`` lets these happen, and
-    ``begin(active, step)`` the step of a run that goes straight on; ``refused(active)`` is told of a run for which
-    nothing was applied.
+    gives its next batch, and the effects behind it. ``perform(active, effects, last, until)`` lets these happen, and
+    tells whether it came to their end before the clock had passed `until`, and ``begin(active, step)`` the step of a
+    run that goes straight on; ``refused(active)`` is told of a run for which nothing was applied.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Pipeline:
         clock: Callable[[], int],
         fence: Callable[[], tuple[bytes, bytes]],
         close: Callable[[Active, Batch, int], tuple[Batch | None, list[Effect]]],
-        perform: Callable[[Active, list[Effect], bool], None],
+        perform: Callable[[Active, Iterator[Effect], bool, int], bool],
         begin: Callable[[Active, RunStep], None],
         refused: Callable[[Active], None],
     ) -> None:
@@ -121,18 +121,20 @@ class Pipeline:
                 job = Prepared(batches, partial(self._committed, apart, [*together, *straight]))
                 self._committer.submit(job, give_way=GIVE_WAY)
             else:
-                for each in together:
-                    self._perform(*each)
+                self._durable += together
 
-    def perform(self, most: int) -> None:
-        """Let that many runs' effects happen whose batches are durable."""
-        durable, begin = self._durable, self._begin
+    def perform(self, most: int, until: int) -> None:
+        """Let that many runs' effects happen whose batches are durable; fewer once the clock has passed `until`."""
+        durable, begin, clock = self._durable, self._begin, self._clock
         for _ in range(min(most, len(durable))):
             due = durable.popleft()
             if len(due) == 2:
                 begin(*due)
-            else:
-                self._perform(*due)
+            elif not self._perform(*due, until):
+                durable.appendleft(due)
+                return
+            if clock() > until:
+                return
 
     def _close_touched(self, common: Batch, together: list[Closed], batches: list[Batch], apart: list[Closed]) -> None:
         touched, self.touched, now = self.touched, {}, self._clock()
@@ -141,10 +143,10 @@ class Pipeline:
                 active.gather_again(self._lines.pop(active), self._steps.pop(active))
             batch, effects = self._close(active, common, now)
             if batch is None:
-                together.append((active, effects, active.ended))
+                together.append((active, iter(effects), active.ended))
             else:
                 batches.append(batch)
-                apart.append((active, effects, active.ended))
+                apart.append((active, iter(effects), active.ended))
 
     def _committed(self, apart: list[Closed], together: list[Closed | Due], job: Prepared) -> None:
         self.committing = False

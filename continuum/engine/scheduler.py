@@ -3,14 +3,15 @@
 Everything reaches the scheduler as a call to make, in its mailbox: results of steps, ends of commits, a
 poke that says "look what is there". The calls feed runs, which gather what their machines ask for; how that is
 committed, and performed behind it, is the business of :mod:`continuum.engine.pipeline`. All of it goes in
-slices: a thousand results that come at once are not fed before the first of them are on their way to the disk.
+slices: a thousand results that come at once are not fed before the first of them are on their way to the disk, and
+between two slices the other tasks of the loop have their turn.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -59,6 +60,9 @@ LINGER: Final = 5 * NANOSECONDS
 
 SLICE: Final = 200
 """How many inputs are fed, and how many runs' effects performed, before the committer is seen to again."""
+
+TURN: Final = 5_000_000
+"""Nanoseconds after which a slice ends early, where inline steps or the code of workflows take long."""
 
 WINDOW: Final = 400
 """How many runs are worked on at once, at the least; a run that waits is not counted.
@@ -162,12 +166,13 @@ class Scheduler:
             self.lease.tick(self._at_work)
             if not self._draining:
                 self._lookout.look(self._room(), self._most())
-            if self._landed or self._pipeline.waiting:
+            if self._has_more:
                 self.mailbox.wake()
             await self.mailbox.wait(self._patience())
             for call in self.mailbox.drain(SLICE):
                 call()
-            self._pipeline.perform(SLICE)
+            self._lookout.tell(SLICE, self.clock() + TURN)
+            self._pipeline.perform(SLICE, self.clock() + TURN)
             self._feed_next()
             if self._line:
                 self._begin(self._room())
@@ -245,6 +250,12 @@ class Scheduler:
     def _on_drained(self) -> None:
         self._drained = True
 
+    @property
+    def _has_more(self) -> bool:
+        """Whether there is more than the last slice had room for."""
+        has_more = self._landed or self._pipeline.waiting or self._lookout.telling
+        return bool(has_more or (self._line and self._room() > 0))
+
     def _patience(self) -> float | None:
         """How long nothing has to be done unless something arrives, in seconds."""
         due, patience = self.timers.next_due(), self.lease.patience()
@@ -254,6 +265,9 @@ class Scheduler:
         return until_due if patience is None else min(until_due, patience)
 
     def _idle(self) -> bool:
+        due = self.timers.next_due()
+        if due is not None and due <= self.clock():
+            return False
         at_work = self._pipeline.at_work or self._landed or self._busy or self._line
         beside = self._effects.sharing.at_work or self._effects.limiting.at_work or self.keeping.at_work
         return self._lookout.idle and self.lease.idle and not (at_work or beside)
@@ -277,7 +291,7 @@ class Scheduler:
         for active in list(self._runs.values()):
             self._release(active)
         self._pipeline.commit()
-        self._stopped = not self._pipeline.committing
+        self._stopped = not (self._pipeline.at_work or self._line)
 
     def _works_on(self, label: str) -> bool:
         """Whether it has the workflow of that label, or takes and can load the code that runs of that label carry."""
@@ -301,7 +315,7 @@ class Scheduler:
 
     def _begin(self, most: int) -> None:
         """Begin that many of the runs that were started in this worker's hands."""
-        now = self.clock()
+        clock, now = self.clock, self.clock()
         for run_id in list(islice(self._line, max(0, most))):
             active, step = self._intake.begin(self._line.pop(run_id), now)
             self._hold(active)
@@ -309,6 +323,8 @@ class Scheduler:
                 self.touch(active)
             else:
                 self._pipeline.set_out(active, step)
+            if clock() - now > TURN:
+                return
 
     def take_up(self, taken: Taken) -> Active | None:
         """Work on a run that was claimed. What is claimed by an engine that ends is its successor's."""
@@ -352,7 +368,8 @@ class Scheduler:
 
     def _ask_again(self, active: Active, requests: Sequence[LookUp | TakeSlot]) -> None:
         active.in_flight.update(request.position for request in requests)
-        self._effects.perform(active, requests)
+        for request in requests:
+            self._effects.perform(active, request)
 
     # Feeding
 
@@ -398,7 +415,8 @@ class Scheduler:
         self._landed.append((attempt, outcome))
 
     def _feed_next(self) -> None:
-        landed, touch, go_straight_on, now = self._landed, self.touch, self._pipeline.go_straight_on, self.clock()
+        landed, touch, go_straight_on, clock = self._landed, self.touch, self._pipeline.go_straight_on, self.clock
+        now = clock()
         for _ in range(min(SLICE, len(landed))):
             attempt, outcome = landed.popleft()
             active = attempt.owner
@@ -408,10 +426,12 @@ class Scheduler:
                     touch(active)
                 else:
                     go_straight_on(active, *passed)
+                if clock() - now > TURN:
+                    return
 
     def _fire_timers(self) -> None:
-        now = self.clock()
-        for timer in self.timers.pop_due(now):
+        clock, now = self.clock, self.clock()
+        for timer in islice(self.timers.pop_due(now), SLICE):
             match timer:
                 case None:
                     self._lookout.timer_came()
@@ -423,6 +443,8 @@ class Scheduler:
                         self._feed(active, TimerFired(position))
                 case run_id:
                     self._consider_leaving(run_id, now)
+            if clock() - now > TURN:
+                return
 
     # Committing and performing
 
@@ -441,15 +463,23 @@ class Scheduler:
                 self.timers.add(now + LINGER, active.id)
         return closed
 
-    def _perform(self, active: Active, effects: list[Effect], last: bool) -> None:
-        """What led to these effects is committed: let them happen, unless the run is lost by now."""
+    def _perform(self, active: Active, effects: Iterator[Effect], last: bool, until: int) -> bool:
+        """What led to these effects is committed: let them happen, unless the run is lost by now.
+
+        False where there may be more of them, since the clock has passed `until`.
+        """
         if active in self._memory:
-            self._effects.perform(active, effects)
+            perform, clock = self._effects.perform, self.clock
+            for effect in effects:
+                perform(active, effect)
+                if clock() > until:
+                    return False
         if last:
             self._drop(active)
             if active.end is not None:
                 self._settled(active.id, active.end)
                 self._lookout.ended(active)
+        return True
 
     # Letting go
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 __all__ = ["Timers"]
@@ -30,9 +31,7 @@ class Timers(Generic[T]):
         """The earliest time, or None."""
         return self._heap[0][0] if self._heap else None
 
-    def pop_due(self, now: int) -> list[T]:
-        """Take out what is due at `now`, in order."""
-        due = []
+    def pop_due(self, now: int) -> Iterator[T]:
+        """Take out what is due at `now`, in order, each as it is asked for."""
         while self._heap and self._heap[0][0] <= now:
-            due.append(heapq.heappop(self._heap)[2])
-        return due
+            yield heapq.heappop(self._heap)[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -38,15 +39,23 @@ class Bench:
         self.jobs: list[Prepared] = []
         self.performed: list[tuple[str, Any]] = []
         self.refused: list[str] = []
+        self.now = 0
         self.pipeline = Pipeline(
             self,  # type: ignore[arg-type]
-            lambda: 0,
+            lambda: self.now,
             lambda: FENCE,
             self.close,  # type: ignore[arg-type]
-            lambda run, effects, last: self.performed.append((run.id, effects)),
+            self.perform,  # type: ignore[arg-type]
             lambda run, step: self.performed.append((run.id, step)),
             lambda run: self.refused.append(run.id),
         )
+
+    def perform(self, run: Run, effects: Iterator[Any], last: bool, until: int) -> bool:
+        for effect in effects:
+            self.performed.append((run.id, effect))
+            if self.now > until:
+                return False
+        return True
 
     def submit(self, job: Prepared, give_way: float) -> None:
         self.jobs.append(job)
@@ -92,14 +101,40 @@ def test_runs_that_go_straight_on_are_committed_together_and_begin_their_steps_o
     a, b = Run("a"), Run("b")
     first, second = go_straight_on(bench, a), go_straight_on(bench, b)
     bench.pipeline.commit()
-    bench.pipeline.perform(10)
+    bench.pipeline.perform(10, 0)
     assert not bench.performed
     assert bench.commit() == [Batch([FENCE], [line("a"), line("b")])]
-    bench.pipeline.perform(1)
+    bench.pipeline.perform(1, 0)
     assert bench.performed == [("a", first)]
-    bench.pipeline.perform(10)
+    bench.pipeline.perform(10, 0)
     assert bench.performed == [("a", first), ("b", second)]
     assert not bench.pipeline.at_work
+
+
+def test_less_is_performed_once_the_time_for_it_is_over(bench: Bench) -> None:
+    first, second = go_straight_on(bench, Run("a")), go_straight_on(bench, Run("b"))
+    bench.pipeline.commit()
+    bench.commit()
+    bench.now = 6
+    bench.pipeline.perform(10, 5)
+    assert bench.performed == [("a", first)]
+    assert bench.pipeline.waiting
+    bench.pipeline.perform(10, 6)
+    assert bench.performed == [("a", first), ("b", second)]
+
+
+def test_the_effects_of_one_run_are_gone_on_with_where_the_time_was_over(bench: Bench) -> None:
+    run = Run("a")
+    run.added, run.effects = [line("a")], ["first", "second"]
+    bench.pipeline.touch(run)  # type: ignore[arg-type]
+    go_straight_on(bench, Run("b"))
+    bench.pipeline.commit()
+    bench.commit()
+    bench.now = 6
+    bench.pipeline.perform(10, 5)
+    assert bench.performed == [("a", "first")]
+    bench.pipeline.perform(10, 6)
+    assert [run for run, _ in bench.performed] == ["a", "a", "b"]
 
 
 def test_what_comes_while_a_commit_is_under_way_waits_for_the_next(bench: Bench) -> None:
@@ -118,7 +153,7 @@ def test_the_first_step_of_a_new_run_waits_for_nothing_to_be_committed(bench: Be
     new, first = Run("b"), step()
     bench.pipeline.set_out(new, first)  # type: ignore[arg-type]
     assert bench.pipeline.waiting
-    bench.pipeline.perform(10)
+    bench.pipeline.perform(10, 0)
     assert bench.performed == [("b", first)]
     assert bench.commit() == [Batch([FENCE], [line("a")])]
 
@@ -135,8 +170,8 @@ def test_a_run_for_which_something_else_comes_up_is_closed_with_all_that_it_has(
     bench.pipeline.touch(run)  # type: ignore[arg-type]
     bench.pipeline.commit()
     assert bench.commit() == [Batch([CLAIM if apart else FENCE], [line("a"), line("more")])]
-    bench.pipeline.perform(10)
-    assert bench.performed == [("a", [due, "more"])]
+    bench.pipeline.perform(10, 0)
+    assert bench.performed == [("a", due), ("a", "more")]
 
 
 def test_of_a_run_that_is_lost_nothing_more_is_committed(bench: Bench) -> None:
@@ -146,17 +181,17 @@ def test_of_a_run_that_is_lost_nothing_more_is_committed(bench: Bench) -> None:
     bench.pipeline.forget(run)  # type: ignore[arg-type]
     bench.pipeline.commit()
     assert bench.commit() == [Batch([FENCE], [line("b")])]
-    bench.pipeline.perform(10)
+    bench.pipeline.perform(10, 0)
     assert bench.performed == [("b", due)]
 
 
 def test_runs_whose_lines_are_refused_are_told_of_and_begin_nothing(bench: Bench) -> None:
     run, other = Run("a"), Run("b")
     go_straight_on(bench, run)
-    other.batch = Batch([CLAIM])
+    other.batch, other.effects = Batch([CLAIM]), ["its own"]
     bench.pipeline.touch(other)  # type: ignore[arg-type]
     bench.pipeline.commit()
     bench.commit(True, False)
-    bench.pipeline.perform(10)
+    bench.pipeline.perform(10, 0)
     assert bench.refused == ["a"]
-    assert bench.performed == [("b", [])]
+    assert bench.performed == [("b", "its own")]
