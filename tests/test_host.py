@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,9 @@ from hosts import TOO_LONG, dump, opened
 from continuum import AsyncEngine, AsyncRun, Receive, Save, Sleep, workflow
 from continuum.errors import BadValue, RunFinished, StoreClosed
 from continuum.store.committer import Committer
+from continuum.store.memory import MemoryStore, Space
 from continuum.store.opening import open_store
+from continuum.store.protocol import Batch
 
 pytestmark = pytest.mark.anyio
 
@@ -425,6 +428,23 @@ async def test_a_closed_engine_writes_nothing_more(where: str) -> None:
     assert dump(where) == before
     with opened(where, work=False) as client:
         assert client.run("r").status() == "waiting"
+
+
+async def test_a_run_that_wakes_sooner_than_a_commit_takes_does_not_keep_an_engine_from_closing() -> None:
+    class SlowStore(MemoryStore):
+        def commit(self, batches: Sequence[Batch]) -> list[bool]:
+            time.sleep(0.005)
+            return super().commit(batches)
+
+    @workflow
+    def naps() -> Any:
+        while True:
+            yield Sleep(0.001)
+
+    with anyio.fail_after(TOO_LONG):
+        async with AsyncEngine(SlowStore(Space()), workflows=[naps], grace=0.0) as engine:
+            await engine.start(naps(), id="r")
+            await until_waiting(engine.run("r"))
 
 
 async def cancel_after(cancel: Any, rounds: int) -> None:

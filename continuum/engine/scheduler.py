@@ -24,6 +24,7 @@ from continuum.engine.gathering import Effect
 from continuum.engine.intake import Intake
 from continuum.engine.keeping.keeper import Keeper
 from continuum.engine.lease import Lease, Registration
+from continuum.engine.line import Line
 from continuum.engine.lookout import Lookout
 from continuum.engine.machine.requests import Event, LookUp, TakeSlot, TimerFired
 from continuum.engine.pipeline import Pipeline
@@ -38,7 +39,7 @@ from continuum.store.calls import InHand
 from continuum.store.committer import Committer
 from continuum.store.ledger import Ledger
 from continuum.store.limits import Bound, bound_of_workflow
-from continuum.store.look import Fresh, Nudge, Queued, Taken
+from continuum.store.look import Nudge, Queued, Taken
 from continuum.store.payload import this_python
 from continuum.store.protocol import Batch, Store
 from continuum.store.recorder import Recorder
@@ -72,9 +73,6 @@ Two slices: one is on its way to the disk while the other is at work. More would
 
 SHARED_WINDOW: Final = 16
 """The same beside other workers, which are to have theirs; it grows with the steps that may be performed at a time."""
-
-LINE: Final = 1_000
-"""How many runs that this engine started itself may wait in memory to be begun."""
 
 
 class Scheduler:
@@ -134,12 +132,10 @@ class Scheduler:
         self._runs: dict[RunId, Active] = {}
         self._busy: set[RunId] = set()  # of these, those with something under way
         self._lined_up: set[Active] = set()  # of these, those that may be in line for a result or a slot
-        self._line: dict[RunId, Fresh] = {}  # started in this worker's hands, and not begun yet
+        self._line = Line(lambda record: self._bound_of(record.workflow) is None and self._worklist.takes(record))
         self._memory: set[Active] = set()  # those, and those that are just leaving
         self._landed: deque[tuple[Attempt, Outcome]] = deque()  # steps that have ended
         self._idlers: list[anyio.Event] = []
-        self._reserved = 0  # room for runs that are being started
-        self._unbound: set[tuple[str, str, str]] = set()  # kinds of runs that it takes, without a limit: seen so far
         self._draining = False  # nothing new is taken up
         self._drained = False  # no step is in flight any more
         self._stopped = False
@@ -176,7 +172,8 @@ class Scheduler:
             self._feed_next()
             if self._line:
                 self._begin(self._room())
-            self._fire_timers()
+            if not self._drained:  # or a run that sleeps for shorter than a commit takes would put off the end for ever
+                self._fire_timers()
             self._pipeline.commit()
             if self._drained and not (self._pipeline.committing or self._pipeline.waiting or self._landed):
                 self._leave()
@@ -206,7 +203,7 @@ class Scheduler:
 
     def in_hand(self) -> InHand:
         """The runs in memory as they are now, for which something may come."""
-        hand = InHand({**self._line, **self._runs})
+        hand = InHand({**self._line.runs, **self._runs})
         for active in self._lined_up:
             if not active.ended:
                 active.stand_in_line(hand)
@@ -227,25 +224,17 @@ class Scheduler:
         :meth:`begin` is to be called for it once it has been started, or could not be.
         """
         tenure = self.lease.tenure
-        full = len(self._line) + self._reserved >= LINE or self._draining or self._lookout.crowded
-        if full or not tenure.enlisted:
+        if self._draining or self._lookout.crowded or not tenure.enlisted:
             return None
-        kind = record.workflow, record.version, record.queue
-        if kind not in self._unbound:
-            if self._bound_of(record.workflow) is not None or not self._worklist.takes(record):
-                return None
-            self._unbound.add(kind)
-        self._reserved += 1
-        return tenure
+        return tenure if self._line.reserve(record) else None
 
     def begin(self, records: Mapping[str, RunRecord], claims: Mapping[RunId, bytes], tenure: Tenure) -> None:
         """Work on runs for which room was reserved under that tenure: on those that were started have these claims."""
-        self._reserved -= len(records)
+        self._line.give_back(len(records))
         if len(claims) < len(records):  # the others may be there for any worker
             self._lookout.look_again()
         if self.lease.tenure is tenure:
-            for run_id, claim in claims.items():
-                self._line[run_id] = Fresh(records[run_id], claim)
+            self._line.add(records, claims)
 
     def _on_drained(self) -> None:
         self._drained = True
@@ -274,7 +263,7 @@ class Scheduler:
 
     def _at_work(self) -> bool:
         """Whether this worker has, or is about to have, anything in hand that others would have to go on with."""
-        in_hand = self._memory or self._line or self._reserved or self._lookout.looking
+        in_hand = self._memory or self._line.at_work or self._lookout.looking
         beside = self._effects.sharing.at_work or self._effects.limiting.at_work or self.sweeper.at_work
         return bool(in_hand) or beside
 
@@ -316,8 +305,8 @@ class Scheduler:
     def _begin(self, most: int) -> None:
         """Begin that many of the runs that were started in this worker's hands."""
         clock, now = self.clock, self.clock()
-        for run_id in list(islice(self._line, max(0, most))):
-            active, step = self._intake.begin(self._line.pop(run_id), now)
+        for fresh in self._line.take(most):
+            active, step = self._intake.begin(fresh, now)
             self._hold(active)
             if step is None:
                 self.touch(active)
