@@ -14,7 +14,7 @@ from continuum.store.protocol import Store, View
 
 OpenEngine = Callable[..., Engine]
 
-TOO_LONG = 6  # seconds after which a test that hangs fails
+TOO_LONG = 20  # seconds after which a test that hangs fails
 
 
 def opened(where: str | os.PathLike[str] | Store, *workflows: Workflow[..., Any], **options: Any) -> Engine:
