@@ -109,7 +109,7 @@ class Client:
         """Start a run, or give the one that has this id; it is durable on return.
 
         Without `id` the run gets a time-ordered one. Runs of higher `priority` are taken up first;
-        `delay` puts the start off, `timeout` sets a deadline (seconds, timedelta or text). Where
+        `delay` puts the start off, `timeout` sets a deadline from there (seconds, timedelta or text). Where
         nothing is executed here, and no other program can import the workflow, the run carries its
         code. Raises RunExists if the id belongs to another workflow, UnknownWorkflow, InvalidId,
         UnpicklableValue, PayloadTooLarge.
@@ -352,6 +352,7 @@ class Client:
     ) -> tuple[RunRecord, int | None]:
         workflow, now = self._known(invocation), self._clock()
         limit = workflow.timeout if timeout is None else nanoseconds(timeout, "timeout")
+        begins = now if delay is None else now + nanoseconds(delay, "delay")
         arguments = invocation.args, dict(invocation.kwargs)
         record = RunRecord(
             RunId(self.stamps.run_id() if run_id is None else check_id(run_id)),
@@ -361,11 +362,10 @@ class Client:
             now,
             self.stamps.seed(),
             check_priority(priority),
-            None if limit is None else now + limit,
+            None if limit is None else begins + limit,
             payload=self.ledger.codec.encode(arguments, f"the arguments of {workflow.name}"),
         )
-        later = 0 if delay is None else nanoseconds(delay, "delay")
-        return record, now + later if later else None
+        return record, begins if begins > now else None
 
     def _known(self, invocation: object) -> Workflow[..., Any]:
         workflow = check_invocation(invocation, "start").workflow

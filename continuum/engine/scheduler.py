@@ -248,7 +248,7 @@ class Scheduler:
     def _patience(self) -> float | None:
         """How long nothing has to be done unless something arrives, in seconds."""
         due, patience = self.timers.next_due(), self.lease.patience()
-        if due is None:
+        if due is None or self._drained:
             return patience
         until_due = max(0.0, (due - self.clock()) / NANOSECONDS)
         return until_due if patience is None else min(until_due, patience)

@@ -394,6 +394,27 @@ def test_events_do_not_begin_a_delayed_run_before_it_is_due() -> None:
     in_virtual_time(scenario)
 
 
+def test_the_deadline_of_a_delayed_run_counts_from_the_end_of_the_delay() -> None:
+    @workflow(timeout=DAY / 2)
+    def waits() -> Any:
+        yield Receive("word")
+
+    async def scenario() -> None:
+        world = World()
+        async with world.engine(waits) as engine:
+            answered = await engine.start(waits(), delay=DAY)
+            late = await engine.start(waits(), delay=DAY)
+            await trio.sleep(1.25 * DAY)
+            await answered.send("word")
+            await answered.result()
+            assert await late.status() == "waiting"
+            with pytest.raises(RunTimedOut):
+                await late.result()
+            assert round(trio.current_time() / DAY, 2) == 1.5
+
+    in_virtual_time(scenario)
+
+
 def test_a_timer_that_a_client_sets_in_the_store_wakes_an_idle_engine() -> None:
     @workflow
     def starts() -> Any:
