@@ -60,18 +60,8 @@ class Active(Gathering):
         if self.settlement is not None:
             self._put_end(self.settlement, now, common)
         elif self.successor is not None:
-            note = self._recorder.hand_over(
-                self.batch,
-                self.record,
-                self.state,
-                self.successor,
-                self._opening,
-                now,
-                self._code,
-                limited=self._limited,
-            )
-            self._leave(note)
-            if self.successor.workflow != self.record.workflow:
+            self._leave(self._recorder.hand_over(self.batch, self.record, self.state, self.successor, now))
+            if self.successor.record.workflow != self.record.workflow:
                 self._give_own_back(self._own_bound())
         elif self.blocked is not None:
             self._change(Status.BLOCKED, now, reason=self.blocked, rewind=self.state.rewind)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from continuum.engine.limiting import SlotFreed, Slots
@@ -32,6 +31,7 @@ from continuum.engine.machine.requests import (
     TakeSlot,
 )
 from continuum.engine.sharing import PartOver, Shares
+from continuum.engine.succession import successor_of
 from continuum.errors import UsageError
 from continuum.journal import TAKES, Entry, Failure, Kind, Outcome, Position, RunId, Status, record
 from continuum.store import keys
@@ -40,7 +40,7 @@ from continuum.store.carried import Carried, pack
 from continuum.store.codec import Codec
 from continuum.store.payload import this_python
 from continuum.store.protocol import Batch
-from continuum.store.recorder import Recorder
+from continuum.store.recorder import Recorder, Successor
 from continuum.store.records import Address, Continuation, Refusal, RunEnd, RunRecord, RunState
 from continuum.workflow import Workflow
 
@@ -84,13 +84,10 @@ class Gathering:
         "_added",
         "_batch",
         "_claim",
-        "_code",
         "_effects",
         "_known_to_run",
-        "_limited",
         "_messages",
         "_numbered_from",
-        "_opening",
         "_recorder",
         "_straight",
         "anchored",
@@ -135,7 +132,7 @@ class Gathering:
         self.number = 0  # of the next entry of its journal
         self._numbered_from = 0  # the same when it was taken up
         self.settlement: Settle | None = None
-        self.successor: RunRecord | None = None  # by which it goes on, as another workflow
+        self.successor: Successor | None = None  # as which it goes on
         self.end: RunEnd | None = None  # once its end has been written down
         self.blocked: str | None = None
         self.leaving = False
@@ -148,9 +145,6 @@ class Gathering:
         self._added: list[Pair] = []  # to its journal, as long as nothing else is to be changed
         self._batch: Batch | None = None  # all that is to be changed, otherwise
         self._effects: list[Effect] = []
-        self._opening: Sequence[Entry] = ()  # of its journal as another workflow
-        self._code: bytes | None = None  # that it carries as such, if it is something else
-        self._limited = False  # as such it has to wait for its turn
         self._known_to_run = False  # its state says so, and that nothing has gone wrong
         self._straight = False  # that is so, nothing of it waits to be committed, and it looks after nothing else
 
@@ -341,32 +335,13 @@ class Gathering:
         self.keep_at = 0
 
     def _continue(self, request: ContinueRun) -> None:
-        workflow, record = request.invocation.workflow, self.record
-        assert request.data is not None, "the machine of a run is given the codec"
-        same = workflow.name == record.workflow
-        successor = replace(
-            record,
-            workflow=workflow.name,
-            version=workflow.version,
-            queue=record.queue if same else workflow.queue or record.queue,
-            seed=self._recorder.seed(),
-            generation=record.generation + 1,
-            journal_start=self.number,
-            compacted=0,
-            started_as=record.origin,
-            payload=request.data,
-        )
-        keeps = workflow is self.carried.workflow if self.carried else same and workflow.version == record.version
-        if not keeps:
-            try:
-                successor, self._code = self.laden(replace(successor, python="", code_size=0), workflow)
-            except UsageError as error:  # the workflow has made it itself, of something that does not travel
-                self.machine.discard()
-                self._settle(Settle(Status.FAILED, Failure(error)))
-                return
-        self.successor, self._opening = successor, request.opening
-        self._limited = not same and workflow.limit is not None
-        self.ended = True
+        try:
+            self.successor = successor_of(self, request, self._recorder.seed())
+        except UsageError as error:  # the workflow was made by the run itself, of something that does not travel
+            self.machine.discard()
+            self._settle(Settle(Status.FAILED, Failure(error)))
+        else:
+            self.ended = True
 
     def _settle(self, request: Settle) -> None:
         self.settlement = request

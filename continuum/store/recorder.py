@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Final
 
-from continuum.journal import TAKES, Entry, Kind, Position, Status, Value
+from continuum.journal import TAKES, Entry, Kind, Position, Status, Value, record
 from continuum.stamps import Stamps
 from continuum.store import keys
 from continuum.store.codec import seal
@@ -19,10 +19,23 @@ from continuum.store.limits import Asker, Bound
 from continuum.store.protocol import Batch, View
 from continuum.store.records import Address, Continuation, Message, Refusal, RunEnd, RunRecord, RunState, write
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "Successor"]
 
 SAMPLE: Final = 20
 """Entries."""
+
+
+@record
+class Successor:
+    """As which a run goes on: its new record, the beginning of its journal, and its code, if it is to carry that anew.
+
+    One that is `limited` may have to wait before it begins.
+    """
+
+    record: RunRecord
+    opening: Sequence[Entry] = ()
+    code: bytes | None = None
+    limited: bool = False
 
 
 class Recorder:
@@ -155,34 +168,22 @@ class Recorder:
         """What a run's random numbers come from."""
         return self._stamps.seed()
 
-    def hand_over(
-        self,
-        batch: Batch,
-        record: RunRecord,
-        old: RunState,
-        new: RunRecord,
-        opening: Sequence[Entry],
-        now: int,
-        code: bytes | None = None,
-        *,
-        limited: bool = False,
-    ) -> bytes | None:
-        """Have the run go on by its new record, with whoever has that workflow; its journal begins with `opening`.
+    def hand_over(self, batch: Batch, record: RunRecord, old: RunState, successor: Successor, now: int) -> bytes | None:
+        """Have the run go on as its successor, with whoever has that workflow.
 
-        `code` is what it carries from now on, if that is something else. One that is `limited` may have to wait
-        before it begins. Gives the key of a note where the old journal
-        cannot be deleted along with that.
+        Gives the key of a note where the old journal cannot be deleted along with that.
         """
+        new = successor.record
         note = leave(batch, record.id, record.journal_start, new.journal_start, keyed=bool(record.compacted))
         self.forget_continuation(batch, record.id)
         batch.puts.append(write(self.codec, keys.run(record.id), new))
-        if code is not None:
-            self._ledger.put_code(batch, record.id, code)
+        if successor.code is not None:
+            self._ledger.put_code(batch, record.id, successor.code)
         elif record.python and not new.python:
             batch.deletes.append(keys.code(record.id))
-        for number, entry in enumerate(opening, new.journal_start):
+        for number, entry in enumerate(successor.opening, new.journal_start):
             self.append(batch, record.id, number, entry)
-        status = Status.PENDING if limited else Status.WAITING
+        status = Status.PENDING if successor.limited else Status.WAITING
         self.change(batch, record, old, RunState(status, now, waiting_for="a worker"))
         self.release(batch, new, call=True)
         return note

@@ -14,7 +14,7 @@ from continuum.store.ledger import Ledger
 from continuum.store.look import Look, Taken
 from continuum.store.memory import MemoryStore, Space
 from continuum.store.protocol import Batch
-from continuum.store.recorder import Recorder
+from continuum.store.recorder import Recorder, Successor
 from continuum.store.records import Message, RunRecord, RunState
 from continuum.store.tenure import Tenure, call_roll, enlist
 from continuum.store.worklist import Worklist
@@ -51,9 +51,8 @@ def test_what_is_asked_of_a_run_that_goes_on_as_another_meanwhile_is_asked_anew(
         late = _ask(ask, store)
         switch = Batch([(keys.claim("r"), taken.claim)])
         old = LEDGER.state(view, "r")
-        Recorder(LEDGER, Stamps(lambda: 1)).hand_over(
-            switch, RECORD, old, replace(RECORD, workflow="second", generation=1), (), 2
-        )
+        successor = Successor(replace(RECORD, workflow="second", generation=1))
+        Recorder(LEDGER, Stamps(lambda: 1)).hand_over(switch, RECORD, old, successor, 2)
     assert store.commit([switch, late]) == [True, False]
     assert store.commit([_ask(ask, store)]) == [True]
     with store.view() as view:
