@@ -50,6 +50,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/resume.py
 	$(BIN)/python benchmarks/backends.py
 	$(BIN)/python benchmarks/workers.py
+	$(BIN)/python benchmarks/turns.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check --fix .
