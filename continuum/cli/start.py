@@ -31,7 +31,7 @@ __all__ = ["start"]
 @click.option("--queue", type=QUEUE, help="Where it waits for a worker.")
 @click.option("--priority", type=int, default=0, help="Higher ones are taken up first.")
 @click.option("--delay", type=DURATION, help="Not before that time has passed: seconds, or as in 1h30m.")
-@click.option("--timeout", type=DURATION, help="The run's deadline, from its start or the end of the delay.")
+@click.option("--timeout", type=DURATION, help="The run's deadline, from then on: seconds, or as in 1h30m.")
 @click.option("--wait", is_flag=True, help="Wait for its end, and print its result too.")
 @json_option
 @store_option

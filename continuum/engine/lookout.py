@@ -69,7 +69,7 @@ class Lookout:
     @property
     def idle(self) -> bool:
         """Whether all has been seen."""
-        return not (self.looking or self._seen or self._poked or self._added or self.crowded or self._shied)
+        return not (self.looking or self._poked or self._added or self.crowded or self._shied)
 
     def look_again(self) -> None:
         """Something may be there that was not seen yet."""

@@ -172,8 +172,7 @@ class Scheduler:
             self._feed_next()
             if self._line:
                 self._begin(self._room())
-            if not self._drained:  # or a run that sleeps for shorter than a commit takes would put off the end for ever
-                self._fire_timers()
+            self._fire_timers()
             self._pipeline.commit()
             if self._drained and not (self._pipeline.committing or self._pipeline.waiting or self._landed):
                 self._leave()
@@ -238,6 +237,7 @@ class Scheduler:
 
     def _on_drained(self) -> None:
         self._drained = True
+        self.timers.close()  # or a run that sleeps for shorter than a commit takes would put off the end for ever
 
     @property
     def _has_more(self) -> bool:
@@ -248,7 +248,7 @@ class Scheduler:
     def _patience(self) -> float | None:
         """How long nothing has to be done unless something arrives, in seconds."""
         due, patience = self.timers.next_due(), self.lease.patience()
-        if due is None or self._drained:
+        if due is None:
             return patience
         until_due = max(0.0, (due - self.clock()) / NANOSECONDS)
         return until_due if patience is None else min(until_due, patience)
@@ -275,12 +275,11 @@ class Scheduler:
         self.sweeper.inherit()
 
     def _leave(self) -> None:
-        """Hand every run back; stop once that is written down."""
-        self._begin(len(self._line))
+        """Hand every run back; stop once that is written down. Those in line are begun before, and then handed back."""
         for active in list(self._runs.values()):
             self._release(active)
         self._pipeline.commit()
-        self._stopped = not (self._pipeline.at_work or self._line)
+        self._stopped = not self._pipeline.at_work
 
     def _works_on(self, label: str) -> bool:
         """Whether it has the workflow of that label, or takes and can load the code that runs of that label carry."""
@@ -305,6 +304,7 @@ class Scheduler:
     def _begin(self, most: int) -> None:
         """Begin that many of the runs that were started in this worker's hands."""
         clock, now = self.clock, self.clock()
+        until = now + TURN
         for fresh in self._line.take(most):
             active, step = self._intake.begin(fresh, now)
             self._hold(active)
@@ -312,7 +312,7 @@ class Scheduler:
                 self.touch(active)
             else:
                 self._pipeline.set_out(active, step)
-            if clock() - now > TURN:
+            if clock() > until:
                 return
 
     def take_up(self, taken: Taken) -> Active | None:
@@ -406,6 +406,7 @@ class Scheduler:
     def _feed_next(self) -> None:
         landed, touch, go_straight_on, clock = self._landed, self.touch, self._pipeline.go_straight_on, self.clock
         now = clock()
+        until = now + TURN
         for _ in range(min(SLICE, len(landed))):
             attempt, outcome = landed.popleft()
             active = attempt.owner
@@ -415,11 +416,12 @@ class Scheduler:
                     touch(active)
                 else:
                     go_straight_on(active, *passed)
-                if clock() - now > TURN:
+                if clock() > until:
                     return
 
     def _fire_timers(self) -> None:
         clock, now = self.clock, self.clock()
+        until = now + TURN
         for timer in islice(self.timers.pop_due(now), SLICE):
             match timer:
                 case None:
@@ -432,7 +434,7 @@ class Scheduler:
                         self._feed(active, TimerFired(position))
                 case run_id:
                     self._consider_leaving(run_id, now)
-            if clock() - now > TURN:
+            if clock() > until:
                 return
 
     # Committing and performing

@@ -18,14 +18,16 @@ class Timers(Generic[T]):
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, T]] = []
         self._count = 0  # keeps equal times in order and `T` out of comparisons
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._heap)
 
     def add(self, due: int, what: T) -> None:
         """Have `what` told at `due`."""
-        self._count += 1
-        heapq.heappush(self._heap, (due, self._count, what))
+        if not self._closed:
+            self._count += 1
+            heapq.heappush(self._heap, (due, self._count, what))
 
     def next_due(self) -> int | None:
         """The earliest time, or None."""
@@ -35,3 +37,8 @@ class Timers(Generic[T]):
         """Take out what is due at `now`, in order, each as it is asked for."""
         while self._heap and self._heap[0][0] <= now:
             yield heapq.heappop(self._heap)[2]
+
+    def close(self) -> None:
+        """Let nothing be due any more, nor what is added from now on."""
+        self._closed = True
+        self._heap.clear()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import threading
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from anyio.lowlevel import checkpoint
 from hosts import TOO_LONG
 
-from continuum import All, AsyncEngine, Receive, Save, Sleep, workflow
+from continuum import All, AsyncEngine, Race, Receive, Save, Sleep, workflow
 from continuum.engine import scheduler
 from continuum.engine.scheduler import TURN
 from continuum.store import keys
 from continuum.store.memory import MemoryStore, Space
+from continuum.store.protocol import Batch
 
 pytestmark = pytest.mark.anyio
 
@@ -29,6 +31,8 @@ class Work:
     def __init__(self) -> None:
         self.now = 1_700_000_000 * SECOND
         self.done = 0
+        self.flowing = threading.Event()  # commits
+        self.flowing.set()
         self.gate = anyio.Event()
 
     def clock(self) -> int:
@@ -76,6 +80,11 @@ def sleeps() -> Any:
 
 
 @workflow
+def sleeps_or_not() -> Any:
+    yield Race(Sleep(1), Receive("word"))
+
+
+@workflow
 def nothing() -> Any:
     return
     yield
@@ -92,7 +101,7 @@ def _new_work() -> None:
 
 
 def engine(space: Space, **options: Any) -> AsyncEngine:
-    workflows = [begins, steps_inline, fans_out, goes_on, sleeps, nothing]
+    workflows = [begins, steps_inline, fans_out, goes_on, sleeps, sleeps_or_not, nothing]
     return AsyncEngine(MemoryStore(space), workflows=workflows, clock=work.clock, grace=0.0, **options)
 
 
@@ -166,6 +175,43 @@ async def test_others_have_their_turn_while_runs_take_long(scenario: Callable[[S
     # One, but on trio a task may come first in this round, and last in the next.
     assert max(between_turns) <= 2
     assert work.done == RUNS
+
+
+class StoppedStore(MemoryStore):
+    """Commits nothing while the work is begun and not done."""
+
+    def commit(self, batches: Sequence[Batch]) -> list[bool]:
+        assert work.flowing.wait(TOO_LONG), "the work waits for the commit"
+        return super().commit(batches)
+
+
+@pytest.mark.parametrize("scenario", [started, taken_up], ids=lambda each: each.__name__)
+async def test_the_next_slice_does_not_wait_for_a_commit(
+    scenario: Callable[[Space], Awaitable[None]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def do() -> None:
+        work.flowing.clear()
+        Work.do(work)
+        if work.done == RUNS:
+            work.flowing.set()
+
+    monkeypatch.setattr(work, "do", do)
+    monkeypatch.setattr("test_scheduler_slices.MemoryStore", StoppedStore)
+    await scenario(Space())
+
+
+async def test_an_engine_is_not_idle_as_long_as_a_timer_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scheduler, "SLICE", 1)
+    async with engine(Space()) as new:
+        hurried = await new.start(sleeps_or_not())
+        await new.until_idle()
+        await hurried.send("word")
+        await hurried.result()  # and leaves its timer
+        await new.start(sleeps())
+        await new.until_idle()
+        work.now += SECOND
+        await new.until_idle()
+        assert work.done == 1
 
 
 async def test_an_engine_that_closes_hands_back_every_run_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
